@@ -1,0 +1,52 @@
+# The commands of this project. Plain `make` lists them.
+PYTHON ?= python3.11
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format fuzz lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: $(VENV)/runtime ## serve the API on http://127.0.0.1:8000 (PORT, DATABASE_URL, ...)
+	PORT=$(PORT) $(BIN)/gunicorn wsgi:app
+
+test: $(VENV)/dev ## run every test on SQLite and PostgreSQL, print the coverage
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report
+
+lint: $(VENV)/dev ## check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fuzz: $(VENV)/dev ## let schemathesis try the running service on both databases (minutes)
+	$(BIN)/python tests/fuzz.py $(ARGS)
+
+lock: $(VENV)/dev ## pin the newest dependencies that setup.cfg allows
+	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--upgrade --output-file requirements.lock setup.cfg
+	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--upgrade --allow-unsafe --extra dev --constraint requirements.lock --output-file requirements-dev.lock setup.cfg
+
+clean: ## remove what the other commands made, but no data
+	rm -rf $(VENV) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp each: a second start finds it newer than the lock file and needs no network.
+$(VENV)/runtime: requirements.lock | $(BIN)/python
+	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/dev: requirements-dev.lock | $(BIN)/python
+	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements-dev.lock
+	touch $@ $(VENV)/runtime

@@ -1,0 +1,39 @@
+"""The envelope around every JSON answer."""
+
+from typing import Any
+
+import orjson
+from flask import Response, g
+
+from contacts_service.models.fields import JSONText
+
+
+def success(data: Any, status: int = 200, **headers: str) -> Response:
+    """Answer ``{"status": "success", "data": …}``. Header names are given with underscores."""
+    response = _json({"status": "success", "data": data}, status)
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def failure(
+    status: int, code: str, message: str, errors: dict[str, list[str]] | None = None
+) -> Response:
+    """Answer an error; ``errors`` tells what is wrong with which field."""
+    body: dict[str, Any] = {"status": "error", "message": message, "data": None, "code": code}
+    if errors:
+        body["errors"] = errors
+    body["request_id"] = g.request_id
+    return _json(body, status)
+
+
+def _json(body: Any, status: int) -> Response:
+    # Z for UTC; text that is JSON already goes in as it stands.
+    encoded = orjson.dumps(body, _embed_json, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
+    return Response(encoded, status, content_type="application/json")
+
+
+def _embed_json(value: Any) -> orjson.Fragment:
+    if isinstance(value, JSONText):
+        return orjson.Fragment(str(value))  # Fragment takes no subclass.
+    raise TypeError(type(value).__name__)

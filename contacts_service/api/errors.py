@@ -1,0 +1,103 @@
+"""From what went wrong to what the caller is told: the one table of statuses and codes."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from contacts_service.api.envelope import failure
+from contacts_service.errors import ContactExists, NoSession, NotFound, ServiceError, Unavailable
+
+_log = logging.getLogger(__name__)
+
+# HTTP status and the codes that go with it, each with a message as an example.
+CODES: dict[int, dict[str, str]] = {
+    400: {"invalid_request": "The request is not valid: see errors."},
+    404: {
+        "contact_not_found": "No contact has the id 01890a5d-ac96-774b-bcce-b302099a8057.",
+        "flow_not_found": "No flow has the id 5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90.",
+        "session_not_found": "No session has the id 018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33.",
+        "not_found": "There is nothing at this address.",
+    },
+    405: {"method_not_allowed": "This address does not know the method; Allow names those that it knows."},
+    406: {"not_acceptable": "The answer is application/json, which Accept excludes."},
+    409: {"contact_exists": "A contact of this account already has this phone number."},
+    413: {"payload_too_large": "The body is larger than 1 MiB."},
+    415: {"unsupported_media_type": "Send the body as application/json."},
+    500: {"internal_error": "Something went wrong on our side. The request id finds it in our log."},
+    503: {"unavailable": "The database can't answer at the moment. Try again."},
+}
+RETRY_AFTER_SECONDS = 1
+
+
+class InvalidRequest(BadRequest):
+    """The request breaks the contract. ``errors`` may be nested as marshmallow nests them.
+
+    It is one of Werkzeug's errors, so that routing may raise it too.
+    """
+
+    def __init__(self, errors: Any) -> None:
+        super().__init__()
+        self.errors = dict(_flat(errors))
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Keep every answer in the envelope, whatever happens."""
+    app.register_error_handler(InvalidRequest, _invalid_request)
+    app.register_error_handler(ServiceError, _service_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _internal_error)
+
+
+def _invalid_request(error: InvalidRequest) -> Response:
+    return failure(400, "invalid_request", CODES[400]["invalid_request"], error.errors)
+
+
+def _service_error(error: ServiceError) -> Response:
+    message = str(error)
+    match error:
+        case NotFound():
+            return failure(404, f"{error.noun}_not_found", message)
+        case NoSession():
+            return failure(404, "session_not_found", message)
+        case ContactExists():
+            return failure(409, "contact_exists", message, {"id": [error.existing_id]})
+        case Unavailable():
+            _log.warning("the database failed: %s", error.__cause__)
+            response = failure(503, "unavailable", message)
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return response
+    raise error
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Put Flask's and Werkzeug's own errors into the envelope, and keep headers such as Allow."""
+    status = error.code or 500
+    known = CODES.get(status, {})
+    code = "not_found" if status == 404 else next(iter(known), error.name.lower().replace(" ", "_"))
+    message = known.get(code, error.name)
+    response = failure(status, code, message, {"body": [message]} if status == 400 else None)
+    for name, value in error.get_headers():
+        if name.lower() not in {"content-type", "content-length"}:
+            response.headers[name] = value
+    return response
+
+
+def _internal_error(error: Exception) -> Response:
+    _log.error("internal error", exc_info=error)
+    return failure(500, "internal_error", CODES[500]["internal_error"])
+
+
+def _flat(errors: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Join marshmallow's nested messages to dotted paths: ``panel_config.sections.0.id``.
+
+    >>> dict(_flat({"a": {0: {"b": ["Not so."]}}, "_schema": ["No."]}))
+    {'a.0.b': ['Not so.'], 'body': ['No.']}
+    """
+    if isinstance(errors, dict):
+        for key, inner in errors.items():
+            yield from _flat(inner, path if key == "_schema" else f"{path}.{key}".lstrip("."))
+    else:
+        yield path or "body", [str(text) for text in (errors if isinstance(errors, list) else [errors])]

@@ -1,0 +1,80 @@
+"""The OpenAPI document and the page that shows it."""
+
+from pathlib import Path
+from typing import Any
+
+import flask_smorest
+import flask_swagger_ui
+from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from flask import Flask, Response, send_from_directory
+
+from contacts_service import __version__
+from contacts_service.api.parsing import IdConverter
+from schemas.envelope import Error
+
+DESCRIPTION = """
+Who the people are that a business talks to over WhatsApp, who looks after them, and what the chatbot collected.
+
+Every JSON answer has one envelope: `{"status": "success", "data": …}`, or for an error
+`{"status": "error", "message": …, "data": null, "code": …, "errors": {field: [text]}, "request_id": …}`.
+Act on `code`; `message` is for people. A caller ignores fields that it doesn't know. Times are RFC 3339 in UTC,
+ids are UUIDs. Unknown query parameters and body fields are refused.
+"""
+SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+
+
+class _Converter(OpenAPIConverter):
+    """Takes what a schema says beside its fields into the document: docstring, EXAMPLE, Meta.min_properties."""
+
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        described: dict[str, Any] = super().schema2jsonschema(schema)
+        cls = type(schema) if not isinstance(schema, type) else schema
+        if "__doc__" in vars(cls) and cls.__doc__:
+            described["description"] = cls.__doc__.partition("\n")[0]
+        if hasattr(cls, "EXAMPLE"):
+            described["examples"] = [cls.EXAMPLE]
+        if hasattr(cls.Meta, "min_properties"):
+            described["minProperties"] = cls.Meta.min_properties
+        return described
+
+
+class _Plugin(MarshmallowPlugin):
+    Converter = _Converter
+
+
+def create_api(app: Flask) -> flask_smorest.Api:
+    """Serve ``/openapi.json`` and ``/docs``, and return what blueprints register with."""
+    app.url_map.converters["id"] = IdConverter
+    app.config.update(
+        API_TITLE="Contacts",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_SWAGGER_UI_PATH="/docs",
+        OPENAPI_SWAGGER_UI_URL="/docs/",
+        OPENAPI_SWAGGER_UI_CONFIG={"deepLinking": True, "validatorUrl": None},
+        API_SPEC_OPTIONS={
+            "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "servers": [{"url": "/"}],
+        },
+    )
+    app.add_url_rule("/docs/<path:filename>", view_func=swagger_ui_file)
+    api = _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
+    return api
+
+
+class _Api(flask_smorest.Api):
+    ERROR_SCHEMA = Error
+    DEFAULT_ERROR_RESPONSE_NAME = None  # Each operation lists its errors one by one.
+
+    def _register_error_handlers(self) -> None:
+        """Leave errors to the project's own handlers."""
+
+
+def swagger_ui_file(filename: str) -> Response:
+    return send_from_directory(SWAGGER_UI_FILES, filename, max_age=3600)
+
+
+def _schema_name(schema: Any) -> str:
+    cls = schema if isinstance(schema, type) else type(schema)
+    return cls.__name__

@@ -1,0 +1,68 @@
+"""Reading requests strictly: what a caller sent and we would ignore is an error that names it."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+import marshmallow
+from flask import Request
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.routing import BaseConverter
+
+from contacts_service.api.errors import InvalidRequest
+from schemas.fields import canonical_uuid
+
+
+class StrictParser(FlaskParser):
+    """Refuses unknown and repeated query parameters, and any body that is not one JSON value in UTF-8."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION = {"query": marshmallow.RAISE, "json": marshmallow.RAISE}
+
+    def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
+        repeated = [name for name, values in req.args.lists() if len(values) > 1]
+        if repeated:
+            raise InvalidRequest({name: ["Given more than once."] for name in repeated})
+        return req.args.to_dict()
+
+    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
+        body = req.get_data()
+        if not body:
+            raise InvalidRequest(["The body is empty; send a JSON object."])
+        if not req.is_json:
+            raise UnsupportedMediaType
+        return parse_json(body)
+
+    def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
+        [messages] = error.normalized_messages().values()  # Under the name of the location: json or query.
+        raise InvalidRequest(messages) from error
+
+
+def parse_json(body: bytes) -> Any:
+    """Read JSON as RFC 8259 has it: no NaN, no infinity, also not by way of 1e999. Raises InvalidRequest."""
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise InvalidRequest(["Nested too deeply."]) from error
+    except ValueError as error:  # Bad UTF-8 and integers of more than 4,300 digits are ValueErrors too.
+        raise InvalidRequest([f"Not valid JSON: {error}."]) from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
+
+
+class IdConverter(BaseConverter):
+    """An id in a path. Anything but a UUID is a bad request, not an address that doesn't exist."""
+
+    def to_python(self, value: str) -> str:
+        canonical = canonical_uuid(value)
+        if canonical is None:
+            raise InvalidRequest({"id": ["Not a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057."]})
+        return canonical

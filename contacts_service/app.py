@@ -1,0 +1,66 @@
+"""Wires the service together: the only file that knows all of it."""
+
+import logging
+import re
+
+import uuid_utils
+from flask import Flask, Response, g, request
+
+from contacts_service.api import contacts, flows, health, sessions
+from contacts_service.api.errors import register_error_handlers
+from contacts_service.api.openapi import create_api
+from contacts_service.cli import db
+from contacts_service.errors import Unavailable
+from contacts_service.models.database import connect
+from contacts_service.services import schema
+from contacts_service.settings import Settings
+
+LARGEST_BODY = 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_WORKS_UNMIGRATED = {"health.healthz", None}
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the WSGI application. The database is opened by the first request, or by ``prepare`` before it.
+
+    Peewee's models belong to one database, so a process has one application at a time.
+    """
+    connect(settings or Settings.from_environment())
+    app = Flask("contacts_service", static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
+    app.before_request(_take_request_id)
+    app.before_request(lambda: _migrate_once(app))
+    app.after_request(_answer_request_id)
+    register_error_handlers(app)
+    api = create_api(app)
+    for noun in (contacts, sessions, flows, health):
+        api.register_blueprint(noun.blueprint)
+    app.cli.add_command(db)
+    return app
+
+
+def prepare(app: Flask) -> None:
+    """Bring the database up to date before the first request. When it is away, a later request does."""
+    try:
+        _migrate_once(app, always=True)
+    except Unavailable as error:
+        _log.warning("starting without the database: %s", error.__cause__)
+
+
+def _migrate_once(app: Flask, *, always: bool = False) -> None:
+    if app.extensions.get("contacts_schema_is_current") or (not always and request.endpoint in _WORKS_UNMIGRATED):
+        return
+    schema.upgrade()
+    app.extensions["contacts_schema_is_current"] = True
+
+
+def _take_request_id() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
+
+
+def _answer_request_id(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    return response

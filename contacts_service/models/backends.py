@@ -1,0 +1,129 @@
+"""SQLite and PostgreSQL: every difference between the two stands in this file (and in migrations)."""
+
+import select
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+from peewee import OP, SQL, Expression, Field, Node, PeeweeException, fn
+from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
+from psycopg.types.string import TextLoader
+
+from contacts_service.settings import Settings
+
+SHORTEST_TRIGRAM = 3
+_MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
+
+
+class SqliteBackend(PooledSqliteDatabase):
+    """One file in WAL mode: many readers beside one writer."""
+
+    kind = "sqlite"
+    field_types = {**PooledSqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT"}
+
+    def __init__(self, settings: Settings) -> None:
+        path = Path(settings.sqlite_path or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            str(path),
+            max_connections=settings.threads,
+            timeout=settings.database_timeout,
+            # IMMEDIATE takes the write lock at once. A transaction that begins by reading and writes later would
+            # fail with SQLITE_BUSY_SNAPSHOT, which no timeout waits for (sqlite.org/isolation.html).
+            lock_type="IMMEDIATE",
+            check_same_thread=False,
+            pragmas={
+                "busy_timeout": int(settings.database_timeout * 1000),
+                "journal_mode": "wal",
+                "synchronous": "full",
+                "foreign_keys": 1,
+            },
+        )
+
+    def get_context_options(self) -> dict[str, Any]:
+        # To SQLite NULL is the least value, and its indexes can't be told otherwise.
+        return {**super().get_context_options(), "newest_first": " DESC"}
+
+    def is_our_mistake(self, error: PeeweeException) -> bool:
+        # The driver tells a full disk and a syntax error apart by their number alone (sqlite.org/rescode.html).
+        return getattr(error.__cause__ or error.__context__, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+    def lock_migrations(self) -> None:
+        """Nothing: the transaction holds the write lock of the whole database already."""
+
+    def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:
+        """Make the condition that a row's search text has every term as a substring.
+
+        FTS5's trigram index finds terms of three characters and more; shorter ones are compared row by row.
+        """
+        conditions = [fn.INSTR(search_text, term) > 0 for term in terms if len(term) < SHORTEST_TRIGRAM]
+        if phrases := ['"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM]:
+            found = "(SELECT rowid FROM contact_search WHERE contact_search MATCH ?)"
+            conditions.insert(0, pk.in_(SQL(found, [" ".join(phrases)])))
+        return _all_of(conditions)
+
+
+class _KnownToPsycopg(psycopg.adapt.AdaptersMap):
+    """Loads ids and JSON as the text that they are, as SQLite does."""
+
+    def __init__(self) -> None:
+        super().__init__(psycopg.adapters)
+        self.register_loader("uuid", TextLoader)
+        self.register_loader("json", TextLoader)
+
+
+class PostgresqlBackend(PooledPostgresqlDatabase):
+    """A PostgreSQL server of version 15 or newer, through psycopg 3 and a pool as large as the threads."""
+
+    kind = "postgresql"
+    field_types = {**PooledPostgresqlDatabase.field_types, "TIMESTAMPTZ": "TIMESTAMPTZ", "JSONTEXT": "JSON"}
+
+    def __init__(self, settings: Settings) -> None:
+        milliseconds = int(settings.database_timeout * 1000)
+        super().__init__(
+            settings.database_url.replace("postgres://", "postgresql://", 1),
+            max_connections=settings.threads,
+            timeout=settings.database_timeout,
+            prefer_psycopg3=True,
+            context=SimpleNamespace(adapters=_KnownToPsycopg(), connection=None),
+            connect_timeout=max(2, int(settings.database_timeout)),  # libpq waits no less than two seconds.
+            tcp_user_timeout=milliseconds,
+            options=f"-c statement_timeout={milliseconds} -c timezone=UTC",
+        )
+
+    def get_context_options(self) -> dict[str, Any]:
+        return {**super().get_context_options(), "newest_first": " DESC NULLS LAST"}
+
+    def _is_closed(self, conn: psycopg.Connection) -> bool:
+        # Peewee would ask the server before each use. A server that has gone says so on the socket, which is
+        # otherwise silent while nothing is asked.
+        if conn.closed or self._adapter.txn_status(conn) != self._adapter.txn_idle:
+            return True
+        socket = select.poll()
+        socket.register(conn.fileno(), select.POLLIN)
+        return bool(socket.poll(0))
+
+    def is_our_mistake(self, error: PeeweeException) -> bool:  # noqa: ARG002
+        return False  # psycopg says ProgrammingError.
+
+    def lock_migrations(self) -> None:
+        """Wait for other migrators until the end of the transaction, for as long as it takes."""
+        self.execute_sql("SET LOCAL statement_timeout = 0")
+        self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+
+    def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:  # noqa: ARG002
+        """Make the condition that a row's search text has every term as a substring.
+
+        The pg_trgm index serves LIKE; PostgreSQL compares shorter terms row by row by itself.
+        """
+        escaped = [term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") for term in terms]
+        return _all_of([Expression(search_text, OP.LIKE, f"%{term}%") for term in escaped])
+
+
+def _all_of(conditions: list[Node]) -> Node:
+    combined = conditions[0]
+    for condition in conditions[1:]:
+        combined &= condition
+    return combined

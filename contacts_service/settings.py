@@ -1,0 +1,65 @@
+"""The settings of the service, and the only place that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class InvalidSetting(ValueError):
+    """A setting in the environment that can't be what its owner meant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one process of the service runs. README.md lists the environment variables."""
+
+    database_url: str = "sqlite:///data/contacts.db"
+    database_timeout: float = 5.0
+    """Seconds that connecting, waiting for a lock, or one PostgreSQL statement may take."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 2
+    threads: int = 4
+
+    def __post_init__(self) -> None:
+        scheme = urlsplit(self.database_url).scheme
+        if scheme not in {"sqlite", "postgresql", "postgres"}:
+            raise InvalidSetting(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not with {scheme!r}.")
+        if scheme == "sqlite" and not self.sqlite_path:
+            raise InvalidSetting("DATABASE_URL must name a file, such as sqlite:///data/contacts.db.")
+        if self.database_timeout <= 0:
+            raise InvalidSetting("CONTACTS_DATABASE_TIMEOUT must be above 0 seconds.")
+        if self.workers < 1 or self.threads < 1:
+            raise InvalidSetting("WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1.")
+        if not 0 <= self.port <= 65535:
+            raise InvalidSetting("PORT must be from 0 to 65535.")
+
+    @property
+    def sqlite_path(self) -> str | None:
+        """The file of ``sqlite:///relative`` or ``sqlite:////absolute``; None for PostgreSQL."""
+        path = self.database_url.removeprefix("sqlite:///")
+        return None if path == self.database_url or path in {"", ":memory:"} else path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings that are given; an empty variable counts as not given.
+
+        Raises InvalidSetting and names the variable.
+        """
+        given = {}
+        for field, variable, convert in (
+            ("database_url", "DATABASE_URL", str),
+            ("database_timeout", "CONTACTS_DATABASE_TIMEOUT", float),
+            ("host", "CONTACTS_HOST", str),
+            ("port", "PORT", int),
+            ("workers", "WEB_CONCURRENCY", int),
+            ("threads", "CONTACTS_THREADS", int),
+        ):
+            if value := environment.get(variable):
+                try:
+                    given[field] = convert(value)
+                except ValueError as error:
+                    raise InvalidSetting(f"{variable} can't be {value!r}.") from error
+        return cls(**given)

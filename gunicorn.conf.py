@@ -1,0 +1,21 @@
+"""How gunicorn serves the service; README.md lists the settings."""
+
+from contacts_service.app import prepare
+from contacts_service.settings import Settings
+
+_settings = Settings.from_environment()
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = "gthread"
+threads = _settings.threads
+timeout = 30  # Seconds after which a worker that shows no sign of life is replaced.
+graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
+keepalive = 75  # Longer than usual load balancers keep a connection, so that they close it and not we.
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - Heartbeats on a disk could stall; a container's is read-only besides.
+control_socket_disable = True
+
+
+def post_worker_init(worker):  # noqa: ANN001, ANN201
+    """Migrate before the worker accepts its first request."""
+    prepare(worker.wsgi)

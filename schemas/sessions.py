@@ -1,0 +1,93 @@
+"""A chatbot session: one run of a flow with one contact, and the variables that it collected."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from schemas.envelope import Answer
+from schemas.fields import Id, JsonObject
+from schemas.flows import FLOW_ID, PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
+
+SESSION_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"
+STATUSES = ["active", "completed", "cancelled", "timeout"]
+SESSION_DATA_EXAMPLE = {
+    "customer_name": "John Doe",
+    "customer_email": "john@example.com",
+    "order_id": "ORD-12345",
+    "order_status": "shipped",
+}
+
+
+class SessionPut(Schema):
+    EXAMPLE = {"flow_id": FLOW_ID, "status": "active", "session_data": SESSION_DATA_EXAMPLE}
+    session_id = Id(
+        metadata={
+            "description": "The chatbot's own id of the session. Without it a new session starts.",
+            "example": SESSION_ID,
+        }
+    )
+    flow_id = Id(
+        allow_none=True,
+        metadata={"description": "The flow that collects; it need not be stored yet.", "example": FLOW_ID},
+    )
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    session_data = JsonObject(required=True, metadata={"description": "All variables of the session."})
+
+
+class SessionPatch(SessionPut):
+    EXAMPLE = {"session_data": {"order_status": "delivered", "customer_email": None}}
+    session_id = Id(
+        metadata={"description": "Without it the session that GET answers is meant.", "example": SESSION_ID}
+    )
+    session_data = JsonObject(
+        metadata={"description": "A JSON Merge Patch (RFC 7396) of the variables: null removes one."}
+    )
+
+    class Meta:
+        min_properties = 1  # For the OpenAPI document.
+
+    @validates_schema
+    def _changes_something(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.keys() - {"session_id"}:
+            raise ValidationError("Send session_data, status or flow_id.")
+
+
+class Session(Answer):
+    """A session as the list of a contact's sessions shows it."""
+
+    EXAMPLE = {
+        "session_id": SESSION_ID,
+        "flow_id": FLOW_ID,
+        "flow_name": Flow.EXAMPLE["name"],
+        "status": "active",
+        "session_data": SESSION_DATA_EXAMPLE,
+        "created_at": "2024-01-01T12:00:00Z",
+        "updated_at": "2024-01-01T12:00:00Z",
+    }
+    session_id = fields.UUID(required=True)
+    flow_id = fields.UUID(required=True, allow_none=True)
+    flow_name = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null when no flow of that id is stored."}
+    )
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    session_data = fields.Dict(required=True, keys=fields.String())
+    created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
+
+
+class SessionData(Session):
+    """A session with the panel that shows it; all null or empty when the contact has none."""
+
+    EXAMPLE = {**Session.EXAMPLE, "panel_config": PANEL_CONFIG_EXAMPLE}
+    session_id = fields.UUID(required=True, allow_none=True)
+    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*STATUSES, None]))
+    panel_config = fields.Nested(PanelConfig, required=True)
+    created_at = fields.AwareDateTime(required=True, allow_none=True)
+    updated_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class SessionList(Answer):
+    """All sessions of a contact, newest first."""
+
+    EXAMPLE = {"items": [Session.EXAMPLE]}
+    items = fields.List(fields.Nested(Session), required=True)
