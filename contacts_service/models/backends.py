@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from peewee import OP, SQL, Expression, Field, Node, PeeweeException, fn
+from peewee import OP, SQL, Expression, Field, Node, NodeList, PeeweeException, fn
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 from psycopg.types.string import TextLoader
 
@@ -123,7 +123,5 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
 
 
 def _all_of(conditions: list[Node]) -> Node:
-    combined = conditions[0]
-    for condition in conditions[1:]:
-        combined &= condition
-    return combined
+    # Chained by & they would nest, and Peewee's recursion would end at a few hundred.
+    return NodeList(conditions, glue=" AND ", parens=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from peewee import SQL, BigAutoField, Check, TextField
+from peewee import SQL, BigAutoField, Check, NodeList, TextField
 
 from contacts_service.models.database import Table, database
 from contacts_service.models.fields import IdField, JSONTextField, NewestFirst, TimeField
@@ -92,10 +92,7 @@ def list_contacts(
         matching = matching.where(_of_account(account_id))
     if any_of:
         alternatives = [database.matches(Contact.pk, Contact.search_text, terms) for terms in any_of]
-        condition = alternatives[0]
-        for alternative in alternatives[1:]:
-            condition |= alternative
-        matching = matching.where(condition)
+        matching = matching.where(NodeList(alternatives, glue=" OR ", parens=True))
     total = matching.select(SQL("COUNT(*)")).scalar()
     page = matching.select(*SUMMARY).order_by(*RECENT_ORDER).limit(limit).offset(offset)
     return list(page.dicts()), total

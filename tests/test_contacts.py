@@ -1,0 +1,136 @@
+"""The eight operations, field for field as the contract has them."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from caller import UUID, Caller
+
+ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
+USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+def test_create_answers_the_contact_and_where_it_is(caller: Caller) -> None:
+    answer = caller.post(
+        "/api/contacts",
+        {"phone_number": "+1234567890", "name": "John Doe", "account_id": ACCOUNT, "metadata": {"custom_field": "value"}},
+    )
+    contact = answer.data
+    assert answer.status == 201
+    assert answer.headers["Location"] == f"/api/contacts/{contact['id']}"
+    assert re.fullmatch(UUID, contact["id"])
+    assert contact["id"][14] == "7", "ids are UUIDv7"
+    created = datetime.fromisoformat(contact["created_at"])
+    assert contact["created_at"].endswith("Z")
+    assert abs((datetime.now(UTC) - created).total_seconds()) < 60
+    assert contact == {
+        "id": contact["id"],
+        "phone_number": "+1234567890",
+        "name": "John Doe",
+        "profile_name": None,
+        "avatar_url": None,
+        "account_id": ACCOUNT,
+        "assigned_to": None,
+        "last_message_at": None,
+        "created_at": contact["created_at"],
+        "updated_at": contact["created_at"],
+        "metadata": {"custom_field": "value"},
+    }
+
+
+def test_create_needs_only_a_phone_number(caller: Caller) -> None:
+    contact = caller.post("/api/contacts", {"phone_number": "1234567890"}).data
+    assert (contact["phone_number"], contact["name"], contact["account_id"]) == ("+1234567890", None, None)
+    assert contact["metadata"] == {}
+
+
+def test_get_answers_what_create_answered(caller: Caller) -> None:
+    contact = caller.create(name="John Doe", account_id=ACCOUNT, metadata={"a": [1, {"b": None}]})
+    assert caller.get(f"/api/contacts/{contact['id']}").data == contact
+
+
+def test_an_id_in_capitals_is_the_same_contact(caller: Caller) -> None:
+    contact = caller.create()
+    assert caller.get(f"/api/contacts/{contact['id'].upper()}").data == contact
+
+
+@pytest.mark.parametrize("account", [None, ACCOUNT])
+def test_an_account_has_a_phone_number_once(caller: Caller, account: str | None) -> None:
+    existing = caller.create("+1234567890", account_id=account)
+    again = caller.post("/api/contacts", {"phone_number": "00 1 (234) 567-890", "account_id": account})
+    assert (again.status, again.code) == (409, "contact_exists")
+    assert again.errors == {"id": [existing["id"]]}
+    assert caller.get("/api/contacts").data["total"] == 1
+
+
+def test_accounts_may_have_the_same_phone_number(caller: Caller) -> None:
+    ids = {caller.create("+1234567890", account_id=account)["id"] for account in (None, ACCOUNT, OTHER_ACCOUNT)}
+    assert len(ids) == 3
+
+
+def test_update_changes_only_what_is_sent(caller: Caller) -> None:
+    contact = caller.create(name="John Doe", account_id=ACCOUNT, metadata={"a": 1, "b": 2})
+    path = f"/api/contacts/{contact['id']}"
+    renamed = caller.put(path, {"name": "John Smith"}).data
+    assert renamed == {**contact, "name": "John Smith", "updated_at": renamed["updated_at"]}
+    assert renamed["updated_at"] > contact["updated_at"]
+    replaced = caller.put(path, {"metadata": {"c": 3}}).data
+    assert replaced == {**renamed, "metadata": {"c": 3}, "updated_at": replaced["updated_at"]}
+    assert caller.get(path).data == replaced
+
+
+def test_null_empties_a_field(caller: Caller) -> None:
+    contact = caller.create(name="John", profile_name="Johnny", avatar_url="https://example.com/j.jpg")
+    path = f"/api/contacts/{contact['id']}"
+    emptied = caller.put(path, {"name": None, "avatar_url": None}).data
+    assert (emptied["name"], emptied["profile_name"], emptied["avatar_url"]) == (None, "Johnny", None)
+    assert caller.names(search="johnny") == [None], "the profile name still finds it"
+
+
+def test_name_and_profile_name_never_change_each_other(caller: Caller) -> None:
+    contact = caller.create(name="Typed by a person", profile_name="Said by WhatsApp")
+    path = f"/api/contacts/{contact['id']}"
+    assert caller.put(path, {"profile_name": "New"}).data["name"] == "Typed by a person"
+    assert caller.put(path, {"name": "Newer"}).data["profile_name"] == "New"
+
+
+def test_assign_and_unassign(caller: Caller) -> None:
+    contact = caller.create()
+    path = f"/api/contacts/{contact['id']}"
+    assigned = caller.put(f"{path}/assign", {"user_id": USER.upper()}).data
+    assert assigned == {**contact, "assigned_to": USER, "updated_at": assigned["updated_at"]}
+    assert assigned["updated_at"] > contact["updated_at"]
+    assert caller.get(path).data["assigned_to"] == USER
+    assert caller.put(f"{path}/assign", {"user_id": None}).data["assigned_to"] is None
+    assert caller.get(path).data["assigned_to"] is None
+
+
+def test_delete_is_final(caller: Caller) -> None:
+    contact, other = caller.create("+1234567890", name="gone"), caller.create("+1234567891", name="stays")
+    path = f"/api/contacts/{contact['id']}"
+    caller.put(f"{path}/session-data", {"session_data": {"a": 1}})
+    deleted = caller.delete(path)
+    assert (deleted.status, deleted.data) == (200, None)
+    for method, address, body in (
+        ("DELETE", path, None),
+        ("GET", path, None),
+        ("PUT", path, {"name": "x"}),
+        ("PUT", f"{path}/assign", {"user_id": None}),
+        ("GET", f"{path}/session-data", None),
+        ("PUT", f"{path}/session-data", {"session_data": {}}),
+        ("PATCH", f"{path}/session-data", {"session_data": {}}),
+        ("GET", f"{path}/sessions", None),
+    ):
+        answer = caller.request(method, address, json=body) if body else caller.request(method, address)
+        assert (answer.status, answer.code) == (404, "contact_not_found"), (method, address)
+    assert caller.names() == ["stays"]
+    assert caller.names(search="gone") == []
+    assert caller.create("+1234567890")["id"] not in {contact["id"], other["id"]}, "the number is free again"
+
+
+def test_a_contact_that_never_was_is_not_found(caller: Caller) -> None:
+    answer = caller.get(f"/api/contacts/{UNKNOWN}")
+    assert (answer.status, answer.code) == (404, "contact_not_found")
+    assert UNKNOWN in answer.body["message"]
