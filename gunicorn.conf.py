@@ -1,9 +1,11 @@
 """How gunicorn serves the service; README.md lists the settings."""
 
+from contacts_service.api.server import keep_gunicorn_in_the_envelope
 from contacts_service.app import prepare
 from contacts_service.settings import Settings
 
 _settings = Settings.from_environment()
+keep_gunicorn_in_the_envelope()
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers

@@ -67,7 +67,7 @@ class Blueprint(flask_smorest.Blueprint):
 
 def _accepts_json() -> None:
     accepted = request.accept_mimetypes
-    if accepted.provided and "application/json" not in accepted:
+    if accepted.provided and not accepted.quality("application/json"):
         raise NotAcceptable
 
 

@@ -16,21 +16,28 @@ def success(data: Any, status: int = 200, **headers: str) -> Response:
     return response
 
 
-def failure(
-    status: int, code: str, message: str, errors: dict[str, list[str]] | None = None
-) -> Response:
+def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None) -> Response:
     """Answer an error; ``errors`` tells what is wrong with which field."""
+    return _json(error_body(code, message, g.request_id, errors), status)
+
+
+def error_body(
+    code: str, message: str, request_id: str, errors: dict[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """Make the envelope of an error, for Flask and for the server around it."""
     body: dict[str, Any] = {"status": "error", "message": message, "data": None, "code": code}
     if errors:
         body["errors"] = errors
-    body["request_id"] = g.request_id
-    return _json(body, status)
+    return {**body, "request_id": request_id}
 
 
 def _json(body: Any, status: int) -> Response:
-    # Z for UTC; text that is JSON already goes in as it stands.
-    encoded = orjson.dumps(body, _embed_json, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
-    return Response(encoded, status, content_type="application/json")
+    return Response(encode(body), status, content_type="application/json")
+
+
+def encode(body: Any) -> bytes:
+    """Write JSON with Z for UTC; text that is JSON already goes in as it stands."""
+    return orjson.dumps(body, _embed_json, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
 
 
 def _embed_json(value: Any) -> orjson.Fragment:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from contacts_service.api.envelope import failure
@@ -65,7 +65,7 @@ def _service_error(error: ServiceError) -> Response:
         case ContactExists():
             return failure(409, "contact_exists", message, {"id": [error.existing_id]})
         case Unavailable():
-            _log.warning("the database failed: %s", error.__cause__)
+            _log.warning("request %s: the database failed: %s", g.request_id, error.__cause__)
             response = failure(503, "unavailable", message)
             response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return response
@@ -86,7 +86,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _log.error("internal error", exc_info=error)
+    _log.error("request %s failed", g.request_id, exc_info=error)
     return failure(500, "internal_error", CODES[500]["internal_error"])
 
 

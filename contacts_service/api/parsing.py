@@ -6,8 +6,9 @@ from typing import Any, NoReturn
 
 import marshmallow
 from flask import Request
+from gunicorn.http.errors import ParseException
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.routing import BaseConverter
 
 from contacts_service.api.errors import InvalidRequest
@@ -27,7 +28,12 @@ class StrictParser(FlaskParser):
         return req.args.to_dict()
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
-        body = req.get_data()
+        try:
+            body = req.get_data()
+        except (OSError, ParseException) as error:  # As gunicorn reports broken chunks.
+            raise InvalidRequest(["The body can't be read to its end."]) from error
+        if req.content_length is None and len(body) == req.max_content_length:
+            raise RequestEntityTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing.
         if not body:
             raise InvalidRequest(["The body is empty; send a JSON object."])
         if not req.is_json:

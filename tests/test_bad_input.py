@@ -1,0 +1,242 @@
+"""Whatever a careless caller sends is a clear error that names the field, and nothing is written."""
+
+import json
+
+import pytest
+from caller import Caller, in_path
+
+ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+NUMBER = "+1234567890"
+
+
+def deep(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("", "body"),
+        ("{", "body"),
+        ("not json", "body"),
+        ("[]", "body"),
+        ('"text"', "body"),
+        ("null", "body"),
+        (b'{"phone_number": "\xff"}', "body"),
+        ('{"phone_number": NaN}', "body"),
+        ("[" * 100_000, "body"),
+        ("{}", "phone_number"),
+        ('{"phone_number": "+1234567890", "metadata": {"a": NaN}}', "body"),
+        ('{"phone_number": "+1234567890", "metadata": {"a": -Infinity}}', "body"),
+        ('{"phone_number": "+1234567890", "metadata": {"a": 1e400}}', "body"),
+        ('{"phone_number": "+1234567890", "metadata": {"a": ' + "9" * 5000 + "}}", "body"),
+        ('{"phone_number": "+1234567890", "name": "\\u0000"}', "name"),
+        ('{"phone_number": "+1234567890", "name": "\\ud800"}', "name"),
+        ('{"phone_number": "+1234567890", "metadata": {"a": ["\\u0000"]}}', "metadata"),
+        ('{"phone_number": "+1234567890", "metadata": {"\\u0000": 1}}', "metadata"),
+        ('{"phone_number": "+1234567890", "metadata": {"a": {"\\udfff": 1}}}', "metadata"),
+    ],
+)
+def test_bodies_that_cannot_be_read(caller: Caller, body: str | bytes, field: str) -> None:
+    answer = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
+    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"phone_number": None}, "phone_number"),
+        ({"phone_number": 1234567890}, "phone_number"),
+        ({"phone_number": ""}, "phone_number"),
+        ({"phone_number": "+0123456789"}, "phone_number"),
+        ({"phone_number": "0123456789"}, "phone_number"),
+        ({"phone_number": "000123456789"}, "phone_number"),
+        ({"phone_number": "12"}, "phone_number"),
+        ({"phone_number": "+123456"}, "phone_number"),
+        ({"phone_number": "+1234567890123456"}, "phone_number"),
+        ({"phone_number": "+1 800 FLOWERS"}, "phone_number"),
+        ({"phone_number": "１２３４５６７８９０"}, "phone_number"),
+        ({"phone_number": "٠١٢٣٤٥٦٧٨٩"}, "phone_number"),
+        ({"phone_number": "1234567890+"}, "phone_number"),
+        ({"phone_number": "++1234567890"}, "phone_number"),
+        ({"phone_number": "+1234567890\x00"}, "phone_number"),
+        ({"phone_number": "+1234567890" + " " * 100}, "phone_number"),
+        ({"name": 5}, "name"),
+        ({"name": ["John"]}, "name"),
+        ({"name": "x" * 10_000}, "name"),
+        ({"account_id": "no-uuid"}, "account_id"),
+        ({"account_id": ""}, "account_id"),
+        ({"account_id": "{" + ACCOUNT + "}"}, "account_id"),
+        ({"account_id": f"urn:uuid:{ACCOUNT}"}, "account_id"),
+        ({"account_id": ACCOUNT.replace("-", "")}, "account_id"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": "text"}, "metadata"),
+        ({"metadata": None}, "metadata"),
+        ({"metadata": deep(33)}, "metadata"),
+        ({"nmae": "John"}, "nmae"),
+        ({"id": UNKNOWN}, "id"),
+    ],
+)
+def test_fields_that_break_the_schema(caller: Caller, fields: dict[str, object], field: str) -> None:
+    answer = caller.post("/api/contacts", {"phone_number": NUMBER, **fields})
+    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+    assert all(answer.errors[field])
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1e2", "limit"),
+        ("limit=1_0", "limit"),
+        ("limit=%EF%BC%91", "limit"),
+        ("limit=+5", "limit"),
+        ("limit=", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("limit=5&limit=6", "limit"),
+        ("page=0", "page"),
+        ("page=1" + "0" * 30, "page"),
+        ("page=1.0", "page"),
+        ("page=x", "page"),
+        ("search=%00", "search"),
+        ("search=a%00b", "search"),
+        ("search=" + "x" * 1001, "search"),
+        ("account_id=no-uuid", "account_id"),
+        ("account_id=", "account_id"),
+        ("serach=john", "serach"),
+        ("Limit=5", "Limit"),
+    ],
+)
+def test_queries_that_break_the_schema(caller: Caller, query: str, field: str) -> None:
+    answer = caller.request("GET", f"/api/contacts?{query}")
+    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+
+
+def test_bytes_in_a_query_that_are_no_utf8_find_nothing(caller: Caller) -> None:
+    """The URL standard decodes them to U+FFFD; a lone surrogate in UTF-8 is such bytes."""
+    caller.create(name="John")
+    for search in ("%FF", "%ED%A0%80"):
+        assert caller.request("GET", f"/api/contacts?search={search}").data["total"] == 0
+
+
+@pytest.mark.parametrize("bad", ["not-a-uuid", "{" + UNKNOWN + "}", UNKNOWN[:-1], UNKNOWN + "0", "1", "%00", " "])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/contacts/{}"),
+        ("PUT", "/api/contacts/{}"),
+        ("DELETE", "/api/contacts/{}"),
+        ("PUT", "/api/contacts/{}/assign"),
+        ("GET", "/api/contacts/{}/session-data"),
+        ("GET", "/api/contacts/{}/sessions"),
+        ("GET", "/api/flows/{}"),
+    ],
+)
+def test_an_id_that_is_no_uuid(caller: Caller, bad: str, method: str, path: str) -> None:
+    answer = caller.request(method, path.format(bad if bad.startswith("%") else in_path(bad)), json={"name": "x"})
+    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", ["id"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "body"),
+        ({"name": "x" * 256}, "name"),
+        ({"name": "a\x00"}, "name"),
+        ({"profile_name": 1}, "profile_name"),
+        ({"avatar_url": "javascript:alert(1)"}, "avatar_url"),
+        ({"avatar_url": "https://"}, "avatar_url"),
+        ({"avatar_url": "https://example.com/" + "x" * 2048}, "avatar_url"),
+        ({"metadata": None}, "metadata"),
+        ({"account_id": ACCOUNT}, "account_id"),
+        ({"assigned_to": ACCOUNT}, "assigned_to"),
+        ({"created_at": "2024-01-01T00:00:00Z"}, "created_at"),
+    ],
+)
+def test_updates_that_break_the_schema(caller: Caller, fields: dict[str, object], field: str) -> None:
+    contact = caller.create(name="John", metadata={"a": 1})
+    answer = caller.put(f"/api/contacts/{contact['id']}", fields)
+    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+    assert caller.get(f"/api/contacts/{contact['id']}").data == contact
+
+
+@pytest.mark.parametrize("fields", [{}, {"user_id": "bob"}, {"user_id": 5}, {"user_id": ""}])
+def test_assignments_that_break_the_schema(caller: Caller, fields: dict[str, object]) -> None:
+    contact = caller.create()
+    answer = caller.put(f"/api/contacts/{contact['id']}/assign", fields)
+    assert (answer.status, list(answer.errors)) == (400, ["user_id"])
+    assert caller.get(f"/api/contacts/{contact['id']}").data == contact
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
+def test_a_body_that_is_not_declared_as_json(caller: Caller, content_type: str) -> None:
+    body = json.dumps({"phone_number": NUMBER})
+    answer = caller.request("POST", "/api/contacts", data=body, content_type=content_type)
+    assert (answer.status, answer.code) == (415, "unsupported_media_type")
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+def test_a_body_larger_than_a_mebibyte(caller: Caller) -> None:
+    answer = caller.post("/api/contacts", {"phone_number": NUMBER, "metadata": {"a": "x" * 1024 * 1024}})
+    assert (answer.status, answer.code) == (413, "payload_too_large")
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+def test_what_is_just_within_the_limits_is_kept_exactly(caller: Caller) -> None:
+    fields = {
+        "name": "\U0001f389" * 255,
+        "metadata": {
+            "deep": deep(31),
+            "integer": 2**64 + 1,
+            "huge": -(10**400),
+            "tiny": 5e-324,
+            "float": 1.0,
+            "exponent": 1e22,
+            "text": "\u0001\u007f\u2028\ufffe\U0010ffff\"\\/",
+            "": {"": []},
+            "long": "x" * 500_000,
+        },
+    }
+    body = json.dumps({"phone_number": NUMBER, **fields})
+    contact = caller.request("POST", "/api/contacts", data=body, content_type="application/json").data
+    stored = caller.get(f"/api/contacts/{contact['id']}").data
+    for answered in (contact, stored):
+        assert answered["name"] == fields["name"]
+        # Compared as text too: 1.0 and 1, 1e22 and its 23 digits are equal to Python, but not the same JSON.
+        assert json.dumps(answered["metadata"]) == json.dumps(fields["metadata"])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+1234567890",
+        "1234567890",
+        "001234567890",
+        "+1 (234) 567-890",
+        "+1.234.567.890",
+        "[+1] 234 567 890",
+        "00 1 234 567 890",
+        " +1-234-567-890 ",
+        "+1\u00a0234\u202f567\u2011890",
+        "\u202a+1 234 567 890\u202c",
+    ],
+)
+def test_a_phone_number_may_be_written_in_many_ways(caller: Caller, written: str) -> None:
+    contact = caller.create(written)
+    assert contact["phone_number"] == "+1234567890"
+    again = caller.post("/api/contacts", {"phone_number": "+1234567890"})
+    assert (again.status, again.errors) == (409, {"id": [contact["id"]]})
+
+
+def test_a_repeated_key_in_json_counts_once_as_the_last(caller: Caller) -> None:
+    body = '{"phone_number": "+1234567890", "name": "first", "name": "last"}'
+    answer = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
+    assert answer.data["name"] == "last"

@@ -1,0 +1,113 @@
+"""No answer leaves the envelope: whatever the path, the method or the crash."""
+
+import contextlib
+import json
+import re
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+from caller import UUID, Answer, Caller
+from conftest import Service
+from flask import Flask
+
+from contacts_service.services import contacts
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/api/contacts/", "//api/contacts", "/api//contacts"])
+def test_an_unknown_path(caller: Caller, path: str) -> None:
+    answer = caller.get(path)
+    assert (answer.status, answer.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/api/contacts", {"GET", "HEAD", "POST"}),
+        ("OPTIONS", "/api/contacts", {"GET", "HEAD", "POST"}),
+        ("TRACE", "/api/contacts", {"GET", "HEAD", "POST"}),
+        ("POST", "/healthz", {"GET", "HEAD"}),
+        ("GET", "/api/contacts/01890a5d-ac96-774b-bcce-b302099a8057/assign", {"PUT"}),
+    ],
+)
+def test_a_method_the_address_does_not_know(caller: Caller, method: str, path: str, allowed: set[str]) -> None:
+    response = caller.client.open(path, method=method)
+    answer = Answer(response.status_code, json.loads(response.data), response.headers)
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert set(re.split(", *", answer.headers["Allow"])) == allowed
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml, text/*;q=0.5", "application/json;q=0"])
+def test_an_accept_header_that_excludes_json(caller: Caller, accept: str) -> None:
+    answer = caller.request("GET", "/api/contacts", headers={"Accept": accept})
+    assert (answer.status, answer.code) == (406, "not_acceptable")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/*", "text/html, application/json;q=0.1", "", "nonsense"])
+def test_an_accept_header_that_allows_json(caller: Caller, accept: str) -> None:
+    expected = 406 if accept == "nonsense" else 200
+    assert caller.request("GET", "/api/contacts", headers={"Accept": accept}).status == expected
+
+
+def test_a_crash_tells_nothing_but_where_to_look(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(**_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(contacts, "list_contacts", crash)
+    response = app.test_client().get("/api/contacts")
+    body = json.loads(response.data)
+    assert (response.status_code, body["code"], body["data"]) == (500, "internal_error", None)
+    assert "secret" not in response.text
+    assert "secret" in caplog.text
+    assert body["request_id"] in caplog.text
+
+
+def test_a_request_id_is_taken_or_made_and_always_answered(caller: Caller) -> None:
+    taken = caller.request("GET", "/api/contacts", headers={"X-Request-ID": "my-request.1"})
+    assert taken.headers["X-Request-ID"] == "my-request.1"
+    assert re.fullmatch(UUID, caller.get("/api/contacts").headers["X-Request-ID"])
+    for unusable in ("", "a b", "x" * 129, "é"):
+        made = caller.request("GET", "/api/nothing", headers={"X-Request-ID": unusable})
+        assert re.fullmatch(UUID, made.body["request_id"])
+
+
+NOT_HTTP = [
+    (b"nonsense\r\n\r\n", 400),
+    (b"GET /healthz HTTP/9.9\r\n\r\n", 400),
+    (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
+    (b"GET /healthz HTTP/1.1\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n", 431),
+    (b"GET /healthz HTTP/1.1\r\nbad header\r\n\r\n", 400),
+    (b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Length: nine\r\n\r\n", 400),
+    (
+        b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nnot a chunk\r\n\r\n",
+        400,
+    ),
+    (
+        b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n200000\r\n" + b"x" * 0x200000 + b"\r\n0\r\n\r\n",
+        413,
+    ),
+]
+
+
+def test_what_is_not_even_http_is_answered_in_the_envelope(service: Service) -> None:
+    """The WSGI server refuses most of these before the application sees them."""
+    for sent, status in NOT_HTTP:
+        with socket.create_connection(("127.0.0.1", urlsplit(service.url).port), timeout=10) as connection:
+            received = b""
+            with contextlib.suppress(ConnectionError):  # It may stop listening before all is sent.
+                connection.sendall(sent)
+            with contextlib.suppress(ConnectionError):
+                while chunk := connection.recv(65536):
+                    received += chunk
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert head.split()[1] == str(status).encode(), sent[:50]
+        assert b"application/json" in head
+        answer = json.loads(body)
+        assert (answer["status"], answer["data"]) == ("error", None)
+        assert answer["message"]
+        assert answer["code"]
+        assert answer["request_id"].encode() in head
