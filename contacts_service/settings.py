@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 
@@ -33,7 +33,7 @@ class Settings:
             raise InvalidSetting("CONTACTS_DATABASE_TIMEOUT must be above 0 seconds.")
         if self.workers < 1 or self.threads < 1:
             raise InvalidSetting("WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1.")
-        if not 0 <= self.port <= 65535:
+        if not 0 <= self.port <= 65535:  # noqa: PLR2004 - TCP has no more.
             raise InvalidSetting("PORT must be from 0 to 65535.")
 
     @property
@@ -48,7 +48,7 @@ class Settings:
 
         Raises InvalidSetting and names the variable.
         """
-        given = {}
+        given: dict[str, Any] = {}
         for field, variable, convert in (
             ("database_url", "DATABASE_URL", str),
             ("database_timeout", "CONTACTS_DATABASE_TIMEOUT", float),

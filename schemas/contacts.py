@@ -99,7 +99,7 @@ class ContactAssign(Schema):
 class ContactSummary(Answer):
     """A contact as lists show it."""
 
-    EXAMPLE = {
+    EXAMPLE: dict[str, Any] = {
         "id": CONTACT_ID,
         "phone_number": "+1234567890",
         "name": "John Doe",

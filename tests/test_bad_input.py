@@ -200,7 +200,7 @@ def test_what_is_just_within_the_limits_is_kept_exactly(caller: Caller) -> None:
             "tiny": 5e-324,
             "float": 1.0,
             "exponent": 1e22,
-            "text": "\u0001\u007f\u2028\ufffe\U0010ffff\"\\/",
+            "text": '\u0001\u007f\u2028\ufffe\U0010ffff"\\/',
             "": {"": []},
             "long": "x" * 500_000,
         },

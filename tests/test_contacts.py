@@ -15,7 +15,12 @@ UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 def test_create_answers_the_contact_and_where_it_is(caller: Caller) -> None:
     answer = caller.post(
         "/api/contacts",
-        {"phone_number": "+1234567890", "name": "John Doe", "account_id": ACCOUNT, "metadata": {"custom_field": "value"}},
+        {
+            "phone_number": "+1234567890",
+            "name": "John Doe",
+            "account_id": ACCOUNT,
+            "metadata": {"custom_field": "value"},
+        },
     )
     contact = answer.data
     assert answer.status == 201

@@ -73,6 +73,10 @@ def test_a_request_id_is_taken_or_made_and_always_answered(caller: Caller) -> No
         assert re.fullmatch(UUID, made.body["request_id"])
 
 
+CHUNKED = (
+    b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 NOT_HTTP = [
     (b"nonsense\r\n\r\n", 400),
     (b"GET /healthz HTTP/9.9\r\n\r\n", 400),
@@ -80,16 +84,8 @@ NOT_HTTP = [
     (b"GET /healthz HTTP/1.1\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n", 431),
     (b"GET /healthz HTTP/1.1\r\nbad header\r\n\r\n", 400),
     (b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Length: nine\r\n\r\n", 400),
-    (
-        b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\nnot a chunk\r\n\r\n",
-        400,
-    ),
-    (
-        b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n200000\r\n" + b"x" * 0x200000 + b"\r\n0\r\n\r\n",
-        413,
-    ),
+    (CHUNKED + b"not a chunk\r\n\r\n", 400),
+    (CHUNKED + b"200000\r\n" + b"x" * 0x200000 + b"\r\n0\r\n\r\n", 413),
 ]
 
 

@@ -15,7 +15,9 @@ def test_put_creates_and_then_replaces(caller: Caller) -> None:
     assert created.status == 201
     assert created.data == {**created.data, "id": FLOW_ID, "name": "Support", "panel_config": PANEL_CONFIG_EXAMPLE}
     assert caller.get(PATH).data == created.data
-    replaced = caller.put(PATH.upper().replace("/API/FLOWS", "/api/flows"), {"name": "B", "panel_config": {"sections": []}})
+    replaced = caller.put(
+        PATH.upper().replace("/API/FLOWS", "/api/flows"), {"name": "B", "panel_config": {"sections": []}}
+    )
     assert replaced.status == 200
     assert replaced.data["created_at"] == created.data["created_at"]
     assert replaced.data["updated_at"] > created.data["updated_at"]

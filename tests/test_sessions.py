@@ -90,7 +90,9 @@ def test_get_answers_the_newest_that_is_active_or_completed(caller: Caller, cont
 def test_two_contacts_may_have_sessions_of_one_id(caller: Caller, contact: str) -> None:
     other = f"/api/contacts/{caller.create('+1234567899')['id']}"
     for path, value in ((contact, 1), (other, 2)):
-        assert caller.put(f"{path}/session-data", {"session_id": SESSION_ID, "session_data": {"v": value}}).status == 201
+        assert (
+            caller.put(f"{path}/session-data", {"session_id": SESSION_ID, "session_data": {"v": value}}).status == 201
+        )
     caller.patch(f"{contact}/session-data", {"session_id": SESSION_ID, "session_data": {"v": 3}})
     assert caller.get(f"{contact}/session-data").data["session_data"] == {"v": 3}
     assert caller.get(f"{other}/session-data").data["session_data"] == {"v": 2}

@@ -82,7 +82,7 @@ def _enveloped(schema: type[Schema] | None) -> type[Schema]:
     return Answer.from_dict({"status": status, "data": data}, name=f"{schema.__name__ if schema else 'Null'}Answer")
 
 
-def _document_errors(doc: dict[str, Any], doc_info: dict[str, Any], *, spec: Any, **_: Any) -> dict[str, Any]:
+def _document_errors(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add the errors of an operation: those that follow from what it takes, and those it declares by ``fails``."""
     declared = set(doc_info.get("manual_doc", {}).pop("x-codes", ()))
     statuses = {406, 503} | {status for status, codes in CODES.items() if declared & codes.keys()}
@@ -101,7 +101,7 @@ def _document_errors(doc: dict[str, Any], doc_info: dict[str, Any], *, spec: Any
                 }
             },
         }
-        if status == 503:  # noqa: PLR2004
+        if status == 503:
             doc["responses"][status]["headers"] = {
                 "Retry-After": {
                     "description": "Seconds to wait.",
@@ -117,7 +117,7 @@ def _error_example(status: int, code: str) -> dict[str, Any]:
         "invalid_request": {"phone_number": ["Missing data for required field."]},
         "contact_exists": {"id": ["01890a5d-ac96-774b-bcce-b302099a8057"]},
     }
-    example = {"status": "error", "message": CODES[status][code], "data": None, "code": code}
+    example: dict[str, Any] = {"status": "error", "message": CODES[status][code], "data": None, "code": code}
     if code in errors:
         example["errors"] = errors[code]
     return {**example, "request_id": "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"}

@@ -21,9 +21,7 @@ def failure(status: int, code: str, message: str, errors: dict[str, list[str]] |
     return _json(error_body(code, message, g.request_id, errors), status)
 
 
-def error_body(
-    code: str, message: str, request_id: str, errors: dict[str, list[str]] | None = None
-) -> dict[str, Any]:
+def error_body(code: str, message: str, request_id: str, errors: dict[str, list[str]] | None = None) -> dict[str, Any]:
     """Make the envelope of an error, for Flask and for the server around it."""
     body: dict[str, Any] = {"status": "error", "message": message, "data": None, "code": code}
     if errors:

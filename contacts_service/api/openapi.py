@@ -28,7 +28,7 @@ class _Converter(OpenAPIConverter):
 
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)
-        cls = type(schema) if not isinstance(schema, type) else schema
+        cls = _class_of(schema)
         if "__doc__" in vars(cls) and cls.__doc__:
             described["description"] = cls.__doc__.partition("\n")[0]
         if hasattr(cls, "EXAMPLE"):
@@ -59,8 +59,7 @@ def create_api(app: Flask) -> flask_smorest.Api:
         },
     )
     app.add_url_rule("/docs/<path:filename>", view_func=swagger_ui_file)
-    api = _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
-    return api
+    return _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
 
 
 class _Api(flask_smorest.Api):
@@ -76,5 +75,8 @@ def swagger_ui_file(filename: str) -> Response:
 
 
 def _schema_name(schema: Any) -> str:
-    cls = schema if isinstance(schema, type) else type(schema)
-    return cls.__name__
+    return _class_of(schema).__name__
+
+
+def _class_of(schema: Any) -> Any:
+    return schema if isinstance(schema, type) else type(schema)

@@ -16,7 +16,7 @@ def keep_gunicorn_in_the_envelope() -> None:
 def _write_error(client: socket.socket, status: int, reason: str, message: str) -> None:  # noqa: ARG001
     # The message is left out: it repeats what the caller sent, or says what went wrong inside.
     request_id = str(uuid_utils.uuid7())
-    code = "invalid_request" if status == 400 else reason.lower().replace(" ", "_").replace("_server", "")  # noqa: PLR2004
+    code = "invalid_request" if status == 400 else reason.lower().replace(" ", "_").replace("_server", "")
     body = encode(error_body(code, f"The server refused the request: {reason}.", request_id))
     head = (
         f"HTTP/1.1 {status} {reason}\r\n"

@@ -111,4 +111,3 @@ def delete_contact(contact_id: str) -> bool:
 
 def _of_account(account_id: str | None) -> Any:
     return Contact.account_id == account_id if account_id else Contact.account_id.is_null()
-

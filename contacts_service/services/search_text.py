@@ -7,6 +7,7 @@ import unicodedata
 _UNDECOMPOSED = str.maketrans(
     {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "þ": "th"}
 )
+_POINTS, _FIRST_ACCENT = range(10, 37), 200  # Canonical combining classes, see _is_accent.
 _PHONE_LIKE = re.compile(r"[\s+().\-\[\]0-9]*[0-9][\s+().\-\[\]0-9]*")
 
 
@@ -24,14 +25,14 @@ def normalise(text: str) -> str:
 def _is_accent(character: str) -> bool:
     """Tell marks that people leave out when they type from marks that make another letter.
 
-    Canonical combining classes (Unicode, UAX #44, table 15): 10 to 36 are the points of Hebrew, Arabic and Syriac,
+    By canonical combining class (Unicode, UAX #44, table 15): 10 to 36 are the points of Hebrew, Arabic and Syriac,
     from 200 on the accents of Latin, Greek and Cyrillic. Below and between stand vowel signs of Indic scripts and
     Thai, and the voicing marks of Japanese: without those a word is another word.
     """
     if unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f":
         return True  # Joiners, direction marks, emoji variation selectors.
     combining_class = unicodedata.combining(character)
-    return 10 <= combining_class <= 36 or combining_class >= 200
+    return combining_class in _POINTS or combining_class >= _FIRST_ACCENT
 
 
 def searchable(*, name: str | None, profile_name: str | None, phone_number: str | None) -> str:

@@ -7,28 +7,28 @@ from peewee import BigAutoField, Check, ForeignKeyField, TextField
 
 from contacts_service.models.fields import IdField, JSONTextField, NewestFirst, TimeField
 
-SEARCH_INDEX = {
-    "postgresql": [
-        "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-        "CREATE INDEX contact_search_text ON contact USING gin (search_text gin_trgm_ops)",
-    ],
-    # An external-content table holds the index alone; triggers keep it in step with the contacts
-    # (sqlite.org/fts5.html, "External Content Tables"). The text is case folded before it is stored.
-    "sqlite": [
-        "CREATE VIRTUAL TABLE contact_search USING fts5("
-        "search_text, content='contact', content_rowid='pk', tokenize='trigram case_sensitive 1')",
-        "CREATE TRIGGER contact_search_insert AFTER INSERT ON contact BEGIN "
-        "INSERT INTO contact_search (rowid, search_text) VALUES (new.pk, new.search_text); END",
-        "CREATE TRIGGER contact_search_delete AFTER DELETE ON contact BEGIN "
-        "INSERT INTO contact_search (contact_search, rowid, search_text) "
-        "VALUES ('delete', old.pk, old.search_text); END",
-        "CREATE TRIGGER contact_search_update AFTER UPDATE OF search_text ON contact "
-        "WHEN old.search_text <> new.search_text BEGIN "
-        "INSERT INTO contact_search (contact_search, rowid, search_text) "
-        "VALUES ('delete', old.pk, old.search_text); "
-        "INSERT INTO contact_search (rowid, search_text) VALUES (new.pk, new.search_text); END",
-    ],
-}
+# An external-content table holds the index alone; triggers keep it in step with the contacts
+# (sqlite.org/fts5.html, "External Content Tables"). The text is case folded before it is stored.
+SQLITE_SEARCH_INDEX = """
+CREATE VIRTUAL TABLE contact_search USING fts5(
+    search_text, content='contact', content_rowid='pk', tokenize='trigram case_sensitive 1'
+);;
+CREATE TRIGGER contact_search_insert AFTER INSERT ON contact BEGIN
+    INSERT INTO contact_search (rowid, search_text) VALUES (new.pk, new.search_text);
+END;;
+CREATE TRIGGER contact_search_delete AFTER DELETE ON contact BEGIN
+    INSERT INTO contact_search (contact_search, rowid, search_text) VALUES ('delete', old.pk, old.search_text);
+END;;
+CREATE TRIGGER contact_search_update AFTER UPDATE OF search_text ON contact
+WHEN old.search_text <> new.search_text BEGIN
+    INSERT INTO contact_search (contact_search, rowid, search_text) VALUES ('delete', old.pk, old.search_text);
+    INSERT INTO contact_search (rowid, search_text) VALUES (new.pk, new.search_text);
+END
+"""
+POSTGRESQL_SEARCH_INDEX = """
+CREATE EXTENSION IF NOT EXISTS pg_trgm;;
+CREATE INDEX contact_search_text ON contact USING gin (search_text gin_trgm_ops)
+"""
 
 
 def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
@@ -93,5 +93,6 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
     Session.add_index(Session.index(Session.contact, *newest_first, name="session_contact_created"))
 
     db.create_tables([Contact, Flow, Session])
-    for statement in SEARCH_INDEX[db.kind]:
+    search_index = SQLITE_SEARCH_INDEX if db.kind == "sqlite" else POSTGRESQL_SEARCH_INDEX
+    for statement in search_index.split(";;"):
         db.execute_sql(statement)
