@@ -3,18 +3,19 @@ FROM python:3.11-slim-bookworm AS builder
 # Only the lock, so that an edit of the service doesn't install everything again.
 COPY requirements.lock /tmp/
 # The base image's pip installs from outside, so the environment that is shipped holds none.
+# Compiled here, because a read-only container can't keep bytecode and would compile everything at each start.
+# By hash and not by time: survives tools that rewrite times, and a file mounted over one of these still counts.
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --disable-pip-version-check --no-cache-dir --no-compile \
         --require-hashes -r /tmp/requirements.lock \
- && python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
+ && python -m compileall -q --invalidation-mode checked-hash /opt/venv/lib
 
 WORKDIR /app
 COPY LICENSE gunicorn.conf.py wsgi.py ./
 COPY schemas/ schemas/
 COPY contacts_service/ contacts_service/
-# A read-only container can't keep bytecode, so each worker would compile everything at each start. Nothing here
-# changes after the build, hence "unchecked": Python need not compare each file with its source.
-RUN python -m compileall -q --invalidation-mode unchecked-hash .
+# Readable by the service's user, even if the checkout is private to its owner.
+RUN chmod -R a+rX . && python -m compileall -q --invalidation-mode checked-hash .
 
 
 FROM python:3.11-slim-bookworm
@@ -24,7 +25,8 @@ LABEL org.opencontainers.image.title="contacts-service" \
 
 # The numbers are fixed, because the files in a volume belong to numbers and not to names.
 RUN groupadd --gid 10001 contacts \
- && useradd --uid 10001 --gid contacts --no-log-init --no-create-home --home-dir /data --shell /usr/sbin/nologin contacts \
+ && useradd --uid 10001 --gid contacts --no-log-init --no-create-home --home-dir /data \
+        --shell /usr/sbin/nologin contacts \
  && install -d -o contacts -g contacts -m 750 /data
 
 # Both belong to root: the service can't change its own code.
@@ -49,8 +51,9 @@ EXPOSE 8000
 # The timeouts are above the service's own 5 seconds for its database. No proxy: one from the environment
 # wouldn't reach this container.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --start-interval=1s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/readyz', timeout=9)"]
+    CMD ["python", "-c", \
+         "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/readyz', timeout=9)"]
 
 # Without a shell in between, so that gunicorn gets SIGTERM and finishes the requests in flight, which may take 30
-# seconds: stop the container with that much patience (docker stop --time 35).
+# seconds: stop the container with that much patience (docker stop -t 35).
 CMD ["gunicorn", "wsgi:app"]

@@ -1,5 +1,6 @@
 """SQLite and PostgreSQL: every difference between the two stands in this file (and in migrations)."""
 
+import contextlib
 import select
 import sqlite3
 from pathlib import Path
@@ -25,7 +26,8 @@ class SqliteBackend(PooledSqliteDatabase):
 
     def __init__(self, settings: Settings) -> None:
         path = Path(settings.sqlite_path or "")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # Where it can't be made, opening the file says why, each time.
+            path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(
             str(path),
             max_connections=settings.threads,

@@ -1,0 +1,178 @@
+"""Migrations: applied once whoever comes first, and the tables that they make are the tables of the models."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from conftest import ROOT, Databases
+from flask import Flask
+from peewee import IntegrityError
+from playhouse.schema_diff import diff_models
+
+from contacts_service.models import migrations
+from contacts_service.models.contacts import Contact
+from contacts_service.models.database import connect, database
+from contacts_service.models.flows import Flow
+from contacts_service.models.sessions import Session
+from contacts_service.settings import Settings
+
+MODELS = [Contact, Flow, Session]
+MIGRATIONS = ["0001_contacts_flows_sessions"]
+# What only migrations make, because only one database has it.
+SEARCH_INDEX = {
+    "sqlite": {"contact_search_insert", "contact_search_delete", "contact_search_update", "contact_search"},
+    "postgresql": {"contact_search_text"},
+}
+
+
+def run_flask(url: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def schema_objects() -> dict[str, str]:
+    """Everything the schema holds, by name, as the database describes it."""
+    if database.kind == "sqlite":
+        rows = database.execute_sql("SELECT name, coalesce(sql, type) FROM sqlite_master").fetchall()
+        rows = [row for row in rows if not row[0].startswith("contact_search_") or "TRIGGER" in row[1]]
+    else:
+        rows = database.execute_sql(
+            """
+            SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+            UNION ALL SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
+            UNION ALL SELECT table_name || '.' || column_name, data_type || ' ' || is_nullable
+            FROM information_schema.columns WHERE table_schema = 'public'
+            """
+        ).fetchall()
+    kept = {name: re.sub(r"\s+", " ", text) for name, text in rows}
+    return {
+        name: text for name, text in kept.items() if "schema_migration" not in text + name and "_migration_" not in name
+    }
+
+
+def test_the_models_are_what_the_migrations_make(kind: str, databases: Databases, empty_database: str) -> None:
+    assert empty_database
+    assert migrations.upgrade() == MIGRATIONS
+    with database.connection_context():
+        assert not diff_models(database.obj, MODELS).create_tables
+        migrated = schema_objects()
+    connect(Settings(database_url=databases.create(kind)))
+    with database.connection_context():
+        database.create_tables(MODELS)
+        modelled = schema_objects()
+    assert {name: migrated[name] for name in migrated if name not in SEARCH_INDEX[kind]} == modelled
+    assert migrated.keys() - modelled.keys() == SEARCH_INDEX[kind]
+
+
+def test_a_second_upgrade_finds_nothing_to_do(empty_database: str) -> None:
+    assert empty_database
+    assert migrations.upgrade() == MIGRATIONS
+    assert migrations.upgrade() == []
+
+
+def test_a_step_that_fails_leaves_nothing_behind(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert empty_database
+    statements: list[str] = []
+    execute = type(database.obj).execute_sql
+
+    def fail_at_the_search_index(self: object, sql: str, *args: object) -> object:
+        statements.append(sql)
+        if "contact_search" in sql:
+            raise RuntimeError("power cut")
+        return execute(self, sql, *args)
+
+    monkeypatch.setattr(type(database.obj), "execute_sql", fail_at_the_search_index)
+    with pytest.raises(RuntimeError, match="power cut"):
+        migrations.upgrade()
+    assert any("CREATE TABLE" in sql for sql in statements)
+    monkeypatch.undo()
+    with database.connection_context():
+        assert schema_objects() == {}
+    assert migrations.upgrade() == MIGRATIONS
+
+
+def test_four_processes_starting_at_once_apply_each_step_once(empty_database: str) -> None:
+    processes = [run_flask(empty_database, "db", "upgrade") for _ in range(4)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    applied = Counter(line for output in outputs for line in output.splitlines() if line.startswith("applied"))
+    assert applied == {f"applied {name}": 1 for name in MIGRATIONS}
+    with database.connection_context():
+        assert migrations.read_history() == MIGRATIONS
+
+
+def test_threads_that_need_the_tables_at_once_apply_each_step_once(empty_database: str) -> None:
+    assert empty_database
+    applied: list[str] = []
+    barrier = threading.Barrier(4)
+
+    def upgrade() -> None:
+        barrier.wait()
+        applied.extend(migrations.upgrade())
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert applied == MIGRATIONS
+
+
+def test_the_command_says_what_it_did(empty_database: str) -> None:
+    first = run_flask(empty_database, "db", "upgrade").communicate(timeout=60)[0]
+    assert first == f"applied {MIGRATIONS[0]}\nThe database is up to date.\n"
+    second = run_flask(empty_database, "db", "upgrade").communicate(timeout=60)[0]
+    assert second == "The database is up to date.\n"
+
+
+def test_the_command_fails_clearly_without_a_database() -> None:
+    process = run_flask("postgresql://nobody@127.0.0.1:1/nothing", "db", "upgrade")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert output.startswith("Error: The database can't answer")
+    assert "Traceback" not in output
+
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+CONTACT = {
+    "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "phone_number": "+1234567890",
+    "metadata": {},
+    "search_text": "",
+    "created_at": NOW,
+    "updated_at": NOW,
+}
+OTHER = {**CONTACT, "id": "01890a5d-ac96-774b-bcce-b302099a8058"}
+SESSION = {"id": CONTACT["id"], "status": "active", "session_data": {}, "created_at": NOW, "updated_at": NOW}
+
+
+def test_the_schema_itself_refuses_what_python_would_never_write(app: Flask) -> None:
+    """Uniqueness, checks and cascades hold for whoever writes, with the service or beside it."""
+    assert app
+    with database.connection_context():
+        Contact.insert(CONTACT).execute()
+        pk = Contact.get(Contact.id == CONTACT["id"]).pk
+        for model, values in (
+            (Contact, CONTACT),
+            (Contact, OTHER),
+            (Contact, {**OTHER, "phone_number": "1234567891"}),
+            (Contact, {**OTHER, "phone_number": "+12"}),
+            (Session, {**SESSION, "contact": pk + 1000}),
+            (Session, {**SESSION, "contact": pk, "status": "done"}),
+        ):
+            with pytest.raises(IntegrityError):
+                model.insert(values).execute()
+        Session.insert({**SESSION, "contact": pk}).execute()
+        Contact.delete().execute()
+        assert Session.select().count() == 0

@@ -1,0 +1,117 @@
+"""Many callers at once, against the running service: several processes, several threads each."""
+
+import http.client
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from conftest import Service
+
+CALLERS = 32
+
+
+def call(service: Service, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(service.url).port, timeout=60)
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    response = connection.getresponse()
+    answer = response.status, json.loads(response.read())
+    connection.close()
+    return answer
+
+
+def at_once(action: Callable[[int], Any], callers: int = CALLERS) -> list[Any]:
+    """Run the action in so many threads, all let go at the same moment."""
+    barrier, results = threading.Barrier(callers), [None] * callers
+
+    def run(number: int) -> None:
+        barrier.wait()
+        results[number] = action(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_of_many_simultaneous_creates_one_wins_and_the_others_learn_its_id(service: Service) -> None:
+    for account in (None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"):
+        body = {"phone_number": "+1234567890", "account_id": account}
+        answers = at_once(lambda _, body=body: call(service, "POST", "/api/contacts", body))
+        created = [answer["data"]["id"] for status, answer in answers if status == 201]
+        refused = [answer["errors"]["id"] for status, answer in answers if status == 409]
+        assert len(created) == 1, sorted(status for status, _ in answers)
+        assert refused == [created] * (CALLERS - 1)
+    assert call(service, "GET", "/api/contacts")[1]["data"]["total"] == 2
+
+
+def test_creating_and_deleting_one_number_at_once_never_fails_otherwise(service: Service) -> None:
+    def create_and_delete(_: int) -> list[int]:
+        statuses = []
+        for _ in range(5):
+            status, answer = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})
+            contact_id = answer["data"]["id"] if status == 201 else answer["errors"]["id"][0]
+            statuses += [status, call(service, "DELETE", f"/api/contacts/{contact_id}")[0]]
+        return statuses
+
+    seen = {status for statuses in at_once(create_and_delete, 8) for status in statuses}
+    assert seen <= {201, 409, 200, 404}
+    assert call(service, "GET", "/api/contacts")[1]["data"]["total"] == 0
+
+
+def test_variables_merged_by_many_writers_are_all_there(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+    path = f"/api/contacts/{contact}/session-data"
+    call(service, "PUT", path, {"session_data": {"before": True}})
+    answers = at_once(lambda n: call(service, "PATCH", path, {"session_data": {f"key {n}": n}}))
+    assert {status for status, _ in answers} == {200}
+    merged = call(service, "GET", path)[1]["data"]["session_data"]
+    assert merged == {"before": True, **{f"key {n}": n for n in range(CALLERS)}}
+
+
+def test_one_session_put_by_many_is_started_once(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+    body = {"session_id": "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33", "session_data": {"a": 1}}
+    answers = at_once(lambda _: call(service, "PUT", f"/api/contacts/{contact}/session-data", body))
+    assert sorted(status for status, _ in answers) == [200] * (CALLERS - 1) + [201]
+    assert len(call(service, "GET", f"/api/contacts/{contact}/sessions")[1]["data"]["items"]) == 1
+
+
+def test_one_flow_put_by_many_is_created_once(service: Service) -> None:
+    path = "/api/flows/5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
+    body = {"name": "F", "panel_config": {"sections": []}}
+    answers = at_once(lambda _: call(service, "PUT", path, body))
+    assert sorted(status for status, _ in answers) == [200] * (CALLERS - 1) + [201]
+
+
+def test_search_knows_both_names_however_two_writers_meet(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+
+    def rename(number: int) -> int:
+        field = "name" if number % 2 else "profile_name"
+        return call(service, "PUT", f"/api/contacts/{contact}", {field: f"{field} {number}"})[0]
+
+    assert set(at_once(rename)) == {200}
+    final = call(service, "GET", f"/api/contacts/{contact}")[1]["data"]
+    for field in ("name", "profile_name"):
+        query = final[field].replace(" ", "%20")
+        assert call(service, "GET", f"/api/contacts?search={query}")[1]["data"]["total"] == 1, final
+
+
+def test_sessions_started_while_their_contact_is_deleted_leave_nothing(service: Service) -> None:
+    for attempt in range(5):
+        contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+        path = f"/api/contacts/{contact}"
+
+        def act(number: int, path: str = path, victim: int = attempt) -> tuple[int, int]:
+            if number == victim:
+                return number, call(service, "DELETE", path)[0]
+            return number, call(service, "PUT", f"{path}/session-data", {"session_data": {"n": number}})[0]
+
+        for number, status in at_once(act, 8):
+            assert status in ({200} if number == attempt else {201, 404})
+        assert call(service, "GET", f"{path}/sessions")[0] == 404
