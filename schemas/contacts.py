@@ -36,8 +36,8 @@ def _metadata(**kwargs: Any) -> JsonObject:
 
 
 class ContactListQuery(Schema):
-    page = QueryInteger(least=1, most=LAST_PAGE, load_default=1, metadata={"description": "Page number."})
-    limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page."})
+    page = QueryInteger(least=1, most=LAST_PAGE, load_default=1, metadata={"description": "Page number.", "example": 1})
+    limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page.", "example": 20})
     search = Text(
         longest=1000,
         metadata={

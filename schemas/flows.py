@@ -91,8 +91,8 @@ class Flow(Answer):
 
 
 class FlowListQuery(Schema):
-    page = QueryInteger(least=1, most=10**12, load_default=1, metadata={"description": "Page number."})
-    limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page."})
+    page = QueryInteger(least=1, most=10**12, load_default=1, metadata={"description": "Page number.", "example": 1})
+    limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page.", "example": 20})
 
 
 FlowPage = page_of(Flow, "FlowPage")

@@ -50,7 +50,8 @@ def schema_objects() -> dict[str, str]:
         rows = database.execute_sql(
             """
             SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
-            UNION ALL SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
+            UNION ALL SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
             UNION ALL SELECT table_name || '.' || column_name, data_type || ' ' || is_nullable
             FROM information_schema.columns WHERE table_schema = 'public'
             """

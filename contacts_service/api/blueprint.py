@@ -13,15 +13,6 @@ from contacts_service.api.errors import CODES, RETRY_AFTER_SECONDS
 from contacts_service.api.parsing import StrictParser
 from schemas.envelope import Answer, Error
 
-ID_PARAMETER = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The id of the {noun}; capitals are the same id.",
-    "schema": {"type": "string", "format": "uuid"},
-    "example": "01890a5d-ac96-774b-bcce-b302099a8057",
-}
-
 
 class Blueprint(flask_smorest.Blueprint):
     """A blueprint whose views return ``success(…)`` and whose operations are named after their functions."""
@@ -34,11 +25,18 @@ class Blueprint(flask_smorest.Blueprint):
         self.before_request(_accepts_json)
 
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
-        """Register a view; ``<id:…>`` in the rule is documented as a UUID."""
-        if "<id:" in rule:
-            noun = self.name.removesuffix("s")
+        """Register a view; ``<id:id>`` in the rule is documented as a UUID."""
+        if "<id:id>" in rule:
+            noun = "flow" if "/flows" in f"{self.url_prefix}{rule}" else "contact"
             options["parameters"] = [
-                {**ID_PARAMETER, "description": ID_PARAMETER["description"].format(noun=noun)}  # type: ignore[attr-defined]
+                {
+                    "name": "id",
+                    "in": "path",
+                    "required": True,
+                    "description": f"The id of the {noun}; in capitals it is the same.",
+                    "schema": {"type": "string", "format": "uuid"},
+                    "example": "01890a5d-ac96-774b-bcce-b302099a8057",
+                }
             ]
         register = super().route(rule, **options)
         return lambda view: register(self.doc(operationId=view.__name__)(view))

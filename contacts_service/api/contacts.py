@@ -48,46 +48,46 @@ def create_contact(body: dict[str, Any]) -> Response:
     return success(contact, 201, Location=f"/api/contacts/{contact['id']}")
 
 
-@blueprint.route("/<id:contact_id>", methods=["GET"])
+@blueprint.route("/<id:id>", methods=["GET"])
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found")
-def get_contact(contact_id: str) -> Response:
+def get_contact(id: str) -> Response:
     """Get a contact"""
-    return success(contacts.get_contact(contact_id))
+    return success(contacts.get_contact(id))
 
 
-@blueprint.route("/<id:contact_id>", methods=["PUT"])
+@blueprint.route("/<id:id>", methods=["PUT"])
 @blueprint.body(ContactUpdate)
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found")
-def update_contact(body: dict[str, Any], contact_id: str) -> Response:
+def update_contact(body: dict[str, Any], id: str) -> Response:
     """Update a contact
 
     Only the fields that are sent change; null empties one. `metadata` is replaced whole. `name` is what people call
     the contact and `profile_name` what WhatsApp says: a write of one never changes the other.
     """
-    return success(contacts.update_contact(contact_id, body))
+    return success(contacts.update_contact(id, body))
 
 
-@blueprint.route("/<id:contact_id>", methods=["DELETE"])
+@blueprint.route("/<id:id>", methods=["DELETE"])
 @blueprint.answers(200)
 @blueprint.fails("contact_not_found")
-def delete_contact(contact_id: str) -> Response:
+def delete_contact(id: str) -> Response:
     """Delete a contact
 
     Final and complete: its chatbot sessions go with it.
     """
-    contacts.delete_contact(contact_id)
+    contacts.delete_contact(id)
     return success(None)
 
 
-@blueprint.route("/<id:contact_id>/assign", methods=["PUT"])
+@blueprint.route("/<id:id>/assign", methods=["PUT"])
 @blueprint.body(ContactAssign)
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found")
-def assign_contact(body: dict[str, Any], contact_id: str) -> Response:
+def assign_contact(body: dict[str, Any], id: str) -> Response:
     """Assign a contact
 
     Says which user looks after the contact from now on; null unassigns.
     """
-    return success(contacts.assign_contact(contact_id, body["user_id"]))
+    return success(contacts.assign_contact(id, body["user_id"]))

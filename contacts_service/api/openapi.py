@@ -69,6 +69,9 @@ class _Api(flask_smorest.Api):
     def _register_error_handlers(self) -> None:
         """Leave errors to the project's own handlers."""
 
+    def _register_pagination_header(self) -> None:
+        """Leave it out of the document: pages are described in the body."""
+
 
 def swagger_ui_file(filename: str) -> Response:
     return send_from_directory(SWAGGER_UI_FILES, filename, max_age=3600)

@@ -12,52 +12,52 @@ from schemas.sessions import SessionData, SessionList, SessionPatch, SessionPut
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/contacts", description="What the chatbot collected.")
 
 
-@blueprint.route("/<id:contact_id>/session-data", methods=["GET"])
+@blueprint.route("/<id:id>/session-data", methods=["GET"])
 @blueprint.answers(200, SessionData)
 @blueprint.fails("contact_not_found")
-def get_session_data(contact_id: str) -> Response:
+def get_session_data(id: str) -> Response:
     """Get session data
 
     The variables of the contact's most recent active or completed session, and how the flow's panel shows them. A
     contact without one gets null ids, `{}` and `{"sections": []}`.
     """
-    return success(sessions.get_session_data(contact_id))
+    return success(sessions.get_session_data(id))
 
 
-@blueprint.route("/<id:contact_id>/session-data", methods=["PUT"])
+@blueprint.route("/<id:id>/session-data", methods=["PUT"])
 @blueprint.body(SessionPut)
 @blueprint.answers(200, SessionData, "Replaced")
 @blueprint.answers(201, SessionData, "Started")
 @blueprint.fails("contact_not_found")
-def put_session_data(body: dict[str, Any], contact_id: str) -> Response:
+def put_session_data(body: dict[str, Any], id: str) -> Response:
     """Start a session or replace its variables
 
     Starts a session, or replaces all variables of the contact's session that has `session_id`. A `status` or
     `flow_id` that is not sent stays as it is, and begins as `active` and null.
     """
-    session, is_new = sessions.put_session(contact_id, **body)
+    session, is_new = sessions.put_session(id, **body)
     return success(session, 201 if is_new else 200)
 
 
-@blueprint.route("/<id:contact_id>/session-data", methods=["PATCH"])
+@blueprint.route("/<id:id>/session-data", methods=["PATCH"])
 @blueprint.body(SessionPatch)
 @blueprint.answers(200, SessionData)
 @blueprint.fails("contact_not_found", "session_not_found")
-def patch_session_data(body: dict[str, Any], contact_id: str) -> Response:
+def patch_session_data(body: dict[str, Any], id: str) -> Response:
     """Merge variables into a session
 
     Merges `session_data` as a JSON Merge Patch (RFC 7396) into the given session, or into the one that GET answers.
     Many writers may do so at once: none undoes what another merged.
     """
-    return success(sessions.patch_session(contact_id, **body))
+    return success(sessions.patch_session(id, **body))
 
 
-@blueprint.route("/<id:contact_id>/sessions", methods=["GET"])
+@blueprint.route("/<id:id>/sessions", methods=["GET"])
 @blueprint.answers(200, SessionList)
 @blueprint.fails("contact_not_found")
-def list_sessions(contact_id: str) -> Response:
+def list_sessions(id: str) -> Response:
     """List a contact's sessions
 
     All of them, whatever their status, newest first.
     """
-    return success({"items": sessions.list_sessions(contact_id)})
+    return success({"items": sessions.list_sessions(id)})
