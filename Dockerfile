@@ -48,12 +48,12 @@ VOLUME /data
 EXPOSE 8000
 
 # /readyz, because who waits for "healthy" wants to send requests; Docker itself restarts nothing for it.
-# The timeouts are above the service's own 5 seconds for its database. No proxy: one from the environment
-# wouldn't reach this container.
-HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --start-interval=1s --retries=3 \
+# The timeouts are above the service's own 5 seconds for its database. A proxy from the environment is passed
+# over: it couldn't reach this address.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --start-interval=1s --retries=3 \
     CMD ["python", "-c", \
          "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/readyz', timeout=9)"]
 
-# Without a shell in between, so that gunicorn gets SIGTERM and finishes the requests in flight, which may take 30
-# seconds: stop the container with that much patience (docker stop -t 35).
+# Without a shell in between, so that gunicorn gets SIGTERM and finishes the requests in flight. It gives them
+# 30 seconds, docker stop only 10 unless told: docker stop -t 35.
 CMD ["gunicorn", "wsgi:app"]

@@ -79,7 +79,7 @@ class ContactUpdate(Schema):
     metadata = _metadata()
 
     class Meta:
-        min_properties = 1  # For the OpenAPI document.
+        json_schema = {"minProperties": 1}  # For the OpenAPI document.
 
     @validates_schema
     def _changes_something(self, data: dict[str, Any], **_: Any) -> None:

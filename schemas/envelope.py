@@ -17,7 +17,7 @@ class Error(Answer):
 
     status = fields.String(required=True, validate=validate.Equal("error"), metadata={"const": "error"})
     message = fields.String(required=True, metadata={"description": "What went wrong, for a person."})
-    data = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+    data = fields.Raw(required=True, allow_none=True, metadata={"const": None})
     code = fields.String(required=True, metadata={"description": "What went wrong, for a program."})
     errors = fields.Dict(
         keys=fields.String(),

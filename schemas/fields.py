@@ -11,9 +11,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 STORABLE = r"^[^\u0000]*$"  # PostgreSQL can't hold U+0000 in text (documentation, "Character Types").
 MAX_NESTING = 32
+
+UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Between the digits of a written phone number: spaces (also the no-break ones), dots, dashes, brackets, and the
 # invisible direction marks that copying from an address book brings along.
@@ -131,6 +132,12 @@ class Flag(fields.Boolean):
 
 class JsonObject(fields.Dict):
     """A JSON object kept as it came: text that can be stored, finite numbers, at most 32 levels deep."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # JSON Schema could only say this by recursion, which client generators don't follow.
+        described = kwargs.pop("metadata", {})
+        limits = f"At most {MAX_NESTING} levels deep; no U+0000 in any text within."
+        super().__init__(metadata={**described, "description": f"{described['description']} {limits}"}, **kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any

@@ -44,7 +44,8 @@ class SessionPatch(SessionPut):
     )
 
     class Meta:
-        min_properties = 1  # For the OpenAPI document.
+        # For the OpenAPI document.
+        json_schema = {"anyOf": [{"required": [name]} for name in ("session_data", "status", "flow_id")]}
 
     @validates_schema
     def _changes_something(self, data: dict[str, Any], **_: Any) -> None:

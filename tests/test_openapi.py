@@ -42,6 +42,12 @@ def test_every_route_is_documented_and_nothing_else(app: Flask, document: dict[s
     assert {name for name, _ in operations(document)} == routes
 
 
+def test_every_schema_is_a_json_schema(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert schema["type"] == "object", name
+
+
 def test_every_operation_has_a_summary_and_a_name_of_its_own(document: dict[str, Any]) -> None:
     named = [operation["operationId"] for _, operation in operations(document)]
     assert len(set(named)) == len(named)

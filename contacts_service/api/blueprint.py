@@ -74,7 +74,7 @@ def _enveloped(schema: type[Schema] | None) -> type[Schema]:
     data: fields.Field[Any] = (
         fields.Nested(schema, required=True)
         if schema
-        else fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+        else fields.Raw(required=True, allow_none=True, metadata={"const": None})
     )
     status = fields.String(required=True, metadata={"const": "success"})
     return Answer.from_dict({"status": status, "data": data}, name=f"{schema.__name__ if schema else 'Null'}Answer")

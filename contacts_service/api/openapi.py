@@ -24,7 +24,7 @@ SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
 
 
 class _Converter(OpenAPIConverter):
-    """Takes what a schema says beside its fields into the document: docstring, EXAMPLE, Meta.min_properties."""
+    """Takes what a schema says beside its fields into the document: docstring, EXAMPLE, Meta.json_schema."""
 
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)
@@ -33,9 +33,7 @@ class _Converter(OpenAPIConverter):
             described["description"] = cls.__doc__.partition("\n")[0]
         if hasattr(cls, "EXAMPLE"):
             described["examples"] = [cls.EXAMPLE]
-        if hasattr(cls.Meta, "min_properties"):
-            described["minProperties"] = cls.Meta.min_properties
-        return described
+        return {**described, **getattr(cls.Meta, "json_schema", {})}
 
 
 class _Plugin(MarshmallowPlugin):
