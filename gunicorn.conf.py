@@ -1,8 +1,12 @@
 """How gunicorn serves the service; README.md lists the settings."""
 
+import logging
+
 from contacts_service.api.server import keep_gunicorn_in_the_envelope
 from contacts_service.app import prepare
 from contacts_service.settings import Settings
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 _settings = Settings.from_environment()
 keep_gunicorn_in_the_envelope()

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Walks the contract's examples through a running service: sh examples/tour.sh [http://127.0.0.1:8000]
+# It needs curl, makes one contact and one flow, and deletes both.
+set -eu
+url=${1:-http://127.0.0.1:8000}
+account=7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10
+user=2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11
+flow=5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90
+
+# call METHOD PATH EXPECTED-STATUS [BODY]: prints the exchange, leaves the answer in $answer, stops on another status.
+call() {
+  printf '\n%s %s %s\n' "$1" "$2" "${4:-}"
+  if [ $# -gt 3 ]; then
+    answer=$(curl -sS -X "$1" "$url$2" -w '\n%{http_code}' -H 'Content-Type: application/json' -d "$4")
+  else
+    answer=$(curl -sS -X "$1" "$url$2" -w '\n%{http_code}')
+  fi
+  status=${answer##*
+}
+  answer=${answer%
+*}
+  printf '%s %s\n' "$status" "$answer"
+  [ "$status" = "$3" ] || { echo "expected $3" >&2; exit 1; }
+}
+
+# has TEXT: stops unless the last answer holds it.
+has() {
+  case $answer in *"$1"*) ;; *) echo "expected $1" >&2; exit 1 ;; esac
+}
+
+call GET /readyz 200
+
+# Create; the same number written in another way is a conflict that names the contact.
+call POST /api/contacts 201 \
+  '{"phone_number": "+1234567890", "name": "John Doe", "account_id": "'$account'", "metadata": {"custom_field": "value"}}'
+id=$(printf %s "$answer" | sed 's/.*"data":{"id":"\([^"]*\)".*/\1/')
+call POST /api/contacts 409 '{"phone_number": "00 1 (234) 567-890", "account_id": "'$account'"}'
+has "$id"
+
+# List: by page, by account, by search.
+call GET "/api/contacts?page=1&limit=20&account_id=$account" 200
+has "$id"
+call GET "/api/contacts?search=DOE%20john&account_id=$account" 200
+has '"total":1'
+
+# Get, update, assign.
+call GET "/api/contacts/$id" 200
+has '"metadata":{"custom_field":"value"}'
+call PUT "/api/contacts/$id" 200 '{"name": "John Smith", "metadata": {"custom_field": "updated_value"}}'
+has '"name":"John Smith"'
+call PUT "/api/contacts/$id/assign" 200 '{"user_id": "'$user'"}'
+has "\"assigned_to\":\"$user\""
+
+# Session data: a flow with its panel, a session, one more variable, the panel an agent sees.
+call GET "/api/contacts/$id/session-data" 200
+has '"panel_config":{"sections":[]}'
+call PUT "/api/flows/$flow" 201 '{"name": "Customer Support Flow", "panel_config": {"sections": [
+  {"id": "customer", "label": "Customer Info", "columns": 1, "collapsible": true, "default_collapsed": false, "order": 1,
+   "fields": [{"key": "customer_name", "label": "Name", "order": 1}, {"key": "customer_email", "label": "Email", "order": 2}]},
+  {"id": "order", "label": "Order Details", "columns": 2, "collapsible": true, "default_collapsed": true, "order": 2,
+   "fields": [{"key": "order_id", "label": "Order ID", "order": 1}, {"key": "order_status", "label": "Status", "order": 2}]}]}}'
+call PUT "/api/contacts/$id/session-data" 201 '{"flow_id": "'$flow'", "session_data":
+  {"customer_name": "John Doe", "customer_email": "john@example.com", "order_id": "ORD-12345"}}'
+call PATCH "/api/contacts/$id/session-data" 200 '{"session_data": {"order_status": "shipped"}}'
+call GET "/api/contacts/$id/session-data" 200
+has '"order_status":"shipped"'
+has '"flow_name":"Customer Support Flow"'
+call GET "/api/contacts/$id/sessions" 200
+
+# What goes wrong is told in the same envelope.
+call POST /api/contacts 400 '{"phone_number": "12", "nmae": "John"}'
+has '"errors":{"'
+call GET /api/contacts/not-a-uuid 400
+
+# Delete is final.
+call DELETE "/api/contacts/$id" 200
+has '"data":null'
+call GET "/api/contacts/$id" 404
+call DELETE "/api/flows/$flow" 200
+
+printf '\nThe tour is complete.\n'
