@@ -119,6 +119,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except (URLError, ConnectionError):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        else:
+            return
+
+
 @contextlib.contextmanager
 def serve(database_url: str, folder: Path, **environment: str) -> Iterator[Service]:
     """Run gunicorn with the project's configuration until the block ends."""
@@ -133,15 +146,7 @@ def serve(database_url: str, folder: Path, **environment: str) -> Iterator[Servi
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
-                break
-            except (URLError, ConnectionError):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+        wait_until_it_answers(f"{url}/healthz", process, log)
         yield Service(url, database_url, process, log)
     finally:
         process.terminate()

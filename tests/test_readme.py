@@ -1,0 +1,145 @@
+"""The README is true: its commands are run, and what they print is what it shows."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from caller import UUID
+from conftest import ROOT, Databases, Service, free_port, wait_until_it_answers
+
+from contacts_service.api.errors import CODES
+from contacts_service.settings import Settings
+
+README = (ROOT / "README.md").read_text()
+CHANGING = re.compile(f"{UUID}|[0-9-]{{10}}T[0-9:.]{{8,15}}Z")
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Each command of the README's console blocks with the output below it."""
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            lines, command = example.splitlines(), ""
+            while command.endswith("\\\n") or open_quote(command) or not command:
+                command += lines.pop(0) + "\n"
+            yield command.strip(), "\n".join(lines)
+
+
+def open_quote(command: str) -> bool:
+    try:
+        shlex.split(command)
+    except ValueError:
+        return True
+    return False
+
+
+def matches(shown: Any, real: Any, ids: dict[str, str]) -> bool:
+    """Compare answers; ids and times that the service makes stand for those that it made now."""
+    if isinstance(shown, dict):
+        return (
+            isinstance(real, dict)
+            and list(shown) == list(real)
+            and all(matches(value, real[name], ids) for name, value in shown.items())
+        )
+    if isinstance(shown, list):
+        return len(shown) == len(real) and all(matches(a, b, ids) for a, b in zip(shown, real, strict=True))
+    if isinstance(shown, str) and CHANGING.fullmatch(shown):
+        return bool(CHANGING.fullmatch(real)) and ids.setdefault(shown, real) == real
+    return bool(shown == real)
+
+
+def test_the_commands_print_what_the_readme_shows(service: Service) -> None:
+    ids: dict[str, str] = {}
+    ran = 0
+    for command, shown in examples():
+        if not command.startswith(("curl", ".venv/bin/flask")):
+            continue
+        ran += 1
+        runnable = command.replace("http://127.0.0.1:8000", service.url)
+        runnable = runnable.replace(".venv/bin/flask", f"{shlex.quote(sys.executable)} -m flask")
+        for example, real in ids.items():
+            runnable = runnable.replace(example, real)
+        done = subprocess.run(
+            ["sh", "-c", runnable],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": service.database_url},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        if shown.startswith("{"):
+            assert matches(json.loads(shown), json.loads(done.stdout), ids), f"{command}\n{done.stdout}"
+        else:
+            assert done.stdout.strip() == shown.strip(), command
+    assert ran == 14
+
+
+def test_the_tour_walks_to_its_end(service: Service) -> None:
+    done = subprocess.run(
+        ["sh", "examples/tour.sh", service.url], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("The tour is complete.\n")
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_make_run_serves_with_the_settings_of_the_environment(kind: str, databases: Databases, tmp_path: Path) -> None:
+    port = free_port()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["make", "run"],
+            cwd=ROOT,
+            env={**os.environ, "PORT": str(port), "DATABASE_URL": databases.create(kind)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/readyz", process, tmp_path / "log")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=40)
+
+
+def test_every_setting_is_in_the_readme_with_its_default() -> None:
+    table = re.findall(r"^\| `([A-Z_]+)` \| `([^`]*)` \|", README, re.MULTILINE)
+    read: list[str] = []
+
+    class Recorder(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            read.append(name)
+            return default
+
+    defaults = Settings.from_environment(Recorder())
+    assert sorted(name for name, _ in table) == sorted(read)
+    assert Settings.from_environment(dict(table)) == defaults
+
+
+def test_every_error_code_is_in_the_readme() -> None:
+    rows = re.findall(r"^\| ([0-9]{3}) \| ([^|]*) \|", README, re.MULTILINE)
+    documented = {(int(status), code) for status, codes in rows for code in re.findall("`([a-z_]+)`", codes)}
+    assert documented == {(status, code) for status, codes in CODES.items() for code in codes}
+
+
+def test_every_make_target_explains_itself() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in phony[1].split():
+        assert re.search(rf"^  make {target} +\S", shown, re.MULTILINE), target
+
+
+def test_the_links_of_the_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not urlsplit(link).scheme:
+                assert (page.parent / link).exists(), (page.name, link)
