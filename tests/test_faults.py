@@ -69,7 +69,7 @@ def test_connections_that_were_cut_while_idle_are_not_used_again(app: Flask, kin
     if kind == "postgresql":
         with psycopg.connect(database.database) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
     else:
@@ -87,7 +87,7 @@ def test_a_connection_cut_in_the_middle_of_a_request_is_503_and_the_next_request
     def cut_first(self: object, sql: str, *args: object) -> object:
         with psycopg.connect(database.database) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         return execute(self, sql, *args)
