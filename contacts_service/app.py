@@ -6,7 +6,7 @@ import re
 import uuid_utils
 from flask import Flask, Response, g, request
 
-from contacts_service.api import contacts, flows, health, sessions
+from contacts_service.api import contacts, flows, health, messages, sessions
 from contacts_service.api.errors import register_error_handlers
 from contacts_service.api.openapi import create_api
 from contacts_service.cli import db
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.after_request(_answer_request_id)
     register_error_handlers(app)
     api = create_api(app)
-    for noun in (contacts, sessions, flows, health):
+    for noun in (contacts, messages, sessions, flows, health):
         api.register_blueprint(noun.blueprint)
     app.cli.add_command(db)
     return app

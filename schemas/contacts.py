@@ -2,10 +2,21 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from schemas.envelope import Answer, page_of
-from schemas.fields import Id, JsonObject, PhoneNumber, QueryInteger, Text
+from schemas.envelope import Answer, cursor_page_of
+from schemas.fields import (
+    UUID_FORM,
+    BoundedList,
+    CommaSeparated,
+    Flag,
+    Id,
+    IdOrNone,
+    JsonObject,
+    PhoneNumber,
+    QueryInteger,
+    Text,
+)
 
 CONTACT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 ACCOUNT_ID = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
@@ -13,31 +24,56 @@ USER_ID = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
 
 # An OFFSET beyond 64 bits is no number to either database; nobody pages this far.
 LAST_PAGE = 10**12
+MATCHED_BY = ["bsuid", "previous_bsuid", "phone_number", "phone_variant"]
 
 
-def _name(what: str, example: str) -> Text:
-    return Text(longest=255, allow_none=True, metadata={"description": what, "example": example})
+# For the OpenAPI document: phone_number and bsuid are not both missing or null. Written with anyOf it would say the
+# same, but client generators would make a union of types of it.
+IDENTIFIED = {"not": {"properties": {"phone_number": {"type": "null"}, "bsuid": {"type": "null"}}}}
 
 
-def _web_address() -> Text:
-    return Text(
-        longest=2048,
-        pattern=r"^https?://[!-~]+$",
-        allow_none=True,
-        metadata={"description": "The profile picture.", "example": "https://example.com/john.jpg"},
-    )
+def require_identifier(data: dict[str, Any]) -> None:
+    if not data.get("phone_number") and not data.get("bsuid"):
+        raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
 
 
-def _metadata(**kwargs: Any) -> JsonObject:
-    return JsonObject(
-        metadata={"description": "Anything the business keeps about a contact.", "example": {"plan": "gold"}},
-        **kwargs,
-    )
+WEB_ADDRESS = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020]+$"
+TAG_FORM = r"[^,\u0000]{1,50}"
+# Meta's documentation, "Business-scoped user IDs": a country code, maybe ENT, and up to 128 letters and digits.
+BSUID_FORM = r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$"
+
+
+def _text(what: str, example: str, **kwargs: Any) -> Text:
+    kwargs = {"longest": 255, "allow_none": True, **kwargs}
+    return Text(**kwargs, metadata={"description": what, "example": example})
+
+
+def _bsuid(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
+    return _text(what, "US.13491208655302741918", longest=150, pattern=BSUID_FORM)
+
+
+def _phone_number(**kwargs: Any) -> PhoneNumber:
+    what = "Stored as E.164. Spaces, dots, dashes, brackets, a leading 00 and WhatsApp's bare digits are understood."
+    return PhoneNumber(metadata={"description": what, "example": "+1234567890"}, **kwargs)
 
 
 class ContactListQuery(Schema):
-    page = QueryInteger(least=1, most=LAST_PAGE, load_default=1, metadata={"description": "Page number.", "example": 1})
+    page = QueryInteger(
+        least=1, most=LAST_PAGE, metadata={"description": "Page number, by default 1; not with cursor.", "example": 1}
+    )
+    cursor = Text(
+        longest=1000,
+        shortest=1,
+        metadata={
+            "description": "The next_cursor of an earlier page with the same filters and sort.",
+            "example": "TsgdeNoPWzEsbnVsbCwiMjAyNC0wMS0wMVQxMjowMDowMFoiXQ",
+        },
+    )
     limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page.", "example": 20})
+    sort = fields.String(
+        validate=validate.OneOf(["recent", "created"]),
+        metadata={"description": "recent: newest message first; created: oldest contact first.", "example": "recent"},
+    )
     search = Text(
         longest=1000,
         metadata={
@@ -46,37 +82,82 @@ class ContactListQuery(Schema):
             "example": "john",
         },
     )
-    account_id = Id(metadata={"description": "Only the contacts of this WhatsApp account.", "example": ACCOUNT_ID})
+    account_id = IdOrNone(
+        metadata={"description": "Only the contacts of this WhatsApp account; none: of no account.", "example": "none"}
+    )
+    assigned_to = IdOrNone(
+        metadata={"description": "Only those this user looks after; none: nobody does.", "example": USER_ID}
+    )
+    tags = CommaSeparated(
+        form=TAG_FORM,
+        most=50,
+        longest=2550,
+        metadata={"description": "Only those with any of these tags, separated by commas.", "example": "vip,new"},
+    )
+    phone_number = _phone_number()
+    bsuid = _bsuid("Only the contact with this business-scoped user id.")
+    ids = CommaSeparated(
+        form=UUID_FORM.pattern,
+        most=100,
+        longest=3699,
+        metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
+    )
+
+    @validates_schema
+    def _page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
+        if "page" in data and "cursor" in data:
+            raise ValidationError("Send page or cursor, not both.", "cursor")
 
 
-class ContactCreate(Schema):
+class ContactFields(Schema):
+    """What a caller may say of a contact."""
+
+    phone_number = _phone_number(allow_none=True)
+    bsuid = _bsuid()
+    name = _text("What people call the contact.", "John Doe")
+    profile_name = _text("What WhatsApp calls the contact.", "John")
+    username = _text("The user's WhatsApp username, which may change.", "john.doe")
+    avatar_url = _text("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
+    tags = BoundedList(
+        Text(longest=50, shortest=1, pattern=f"^{TAG_FORM}$"),
+        most=50,
+        metadata={"description": "Replaced whole; each counts once.", "example": ["vip"]},
+    )
+    marketing_opt_out = Flag(metadata={"description": "Wants no marketing.", "example": False})
+    metadata = JsonObject(
+        metadata={"description": "Anything the business keeps about a contact.", "example": {"plan": "gold"}}
+    )
+
+    @post_load
+    def _each_tag_once(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "tags" in data:
+            data["tags"] = list(dict.fromkeys(data["tags"]))
+        return data
+
+
+class ContactCreate(ContactFields):
+    """A new contact, with a phone number or a bsuid."""
+
     EXAMPLE = {
         "phone_number": "+1234567890",
         "name": "John Doe",
         "account_id": ACCOUNT_ID,
         "metadata": {"custom_field": "value"},
     }
-    phone_number = PhoneNumber(
-        required=True,
-        metadata={
-            "description": "Stored as E.164. Spaces, dots, dashes, brackets, a leading 00 and the bare digits that "
-            "WhatsApp sends are understood.",
-            "example": "+1234567890",
-        },
-    )
-    name = _name("What people call the contact.", "John Doe")
     account_id = Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
-    metadata = _metadata()
+
+    class Meta:
+        json_schema = IDENTIFIED
+
+    @validates_schema
+    def _is_identified(self, data: dict[str, Any], **_: Any) -> None:
+        require_identifier(data)
 
 
-class ContactUpdate(Schema):
+class ContactUpdate(ContactFields):
     """The fields to change; ``metadata`` is replaced whole."""
 
     EXAMPLE = {"name": "John Smith", "metadata": {"custom_field": "updated_value"}}
-    name = _name("What people call the contact.", "John Smith")
-    profile_name = _name("What WhatsApp calls the contact.", "John")
-    avatar_url = _web_address()
-    metadata = _metadata()
 
     class Meta:
         json_schema = {"minProperties": 1}  # For the OpenAPI document.
@@ -85,6 +166,47 @@ class ContactUpdate(Schema):
     def _changes_something(self, data: dict[str, Any], **_: Any) -> None:
         if not data:
             raise ValidationError("Send at least one field to change.")
+
+
+class ContactPatch(ContactUpdate):
+    """A JSON Merge Patch (RFC 7396): ``metadata`` is merged, and null removes a key of it."""
+
+    EXAMPLE = {"metadata": {"custom_field": None, "plan": "gold"}}
+
+
+class ContactResolve(Schema):
+    """Who somebody is, as WhatsApp says."""
+
+    EXAMPLE = {
+        "account_id": ACCOUNT_ID,
+        "phone_number": "1234567890",
+        "bsuid": "US.13491208655302741918",
+        "profile_name": "John",
+    }
+    account_id = Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+    phone_number = _phone_number(allow_none=True)
+    bsuid = _bsuid()
+    previous_bsuid = _bsuid("The bsuid that the user had before this one.")
+    profile_name = _text("What WhatsApp calls the contact.", "John")
+    username = _text("The user's WhatsApp username.", "john.doe")
+    avatar_url = _text("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
+
+    class Meta:
+        json_schema = IDENTIFIED
+
+    @validates_schema
+    def _is_identified(self, data: dict[str, Any], **_: Any) -> None:
+        require_identifier(data)
+
+
+class ContactIdentity(ContactResolve):
+    """Who a message's contact is, as WhatsApp says; the message has the account."""
+
+    EXAMPLE = {"phone_number": "1234567890", "bsuid": "US.13491208655302741918", "profile_name": "John"}
+
+    class Meta:
+        exclude = ("account_id",)
+        json_schema = IDENTIFIED
 
 
 class ContactAssign(Schema):
@@ -103,13 +225,22 @@ class ContactSummary(Answer):
         "id": CONTACT_ID,
         "phone_number": "+1234567890",
         "name": "John Doe",
+        "bsuid": "US.13491208655302741918",
+        "username": "john.doe",
         "profile_name": "John",
         "avatar_url": "https://example.com/john.jpg",
         "account_id": ACCOUNT_ID,
         "assigned_to": USER_ID,
+        "tags": ["vip"],
+        "marketing_opt_out": False,
         "last_message_at": "2024-01-01T12:00:00Z",
+        "last_message_preview": "Where is my order?",
+        "last_inbound_at": "2024-01-01T12:00:00Z",
+        "unread_count": 1,
+        "service_window_open": True,
         "created_at": "2024-01-01T00:00:00Z",
         "updated_at": "2024-01-01T12:00:00Z",
+        "version": 3,
     }
     id = fields.UUID(required=True)
     phone_number = fields.String(required=True, allow_none=True, metadata={"description": "E.164."})
@@ -122,9 +253,28 @@ class ContactSummary(Answer):
     assigned_to = fields.UUID(
         required=True, allow_none=True, metadata={"description": "The user who looks after the contact."}
     )
-    last_message_at = fields.AwareDateTime(required=True, allow_none=True)
+    bsuid = fields.String(required=True, allow_none=True)
+    username = fields.String(required=True, allow_none=True)
+    tags = fields.List(fields.String(), required=True)
+    marketing_opt_out = fields.Boolean(required=True)
+    last_message_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "When the newest message was written."}
+    )
+    last_message_preview = fields.String(
+        required=True, allow_none=True, metadata={"description": "Its text, caption or kind, at most 100 characters."}
+    )
+    last_inbound_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "When the contact wrote last."}
+    )
+    unread_count = fields.Integer(
+        strict=True, required=True, metadata={"description": "Incoming messages recorded since mark-read."}
+    )
+    service_window_open = fields.Boolean(
+        required=True, metadata={"description": "Whether the contact wrote within the last 24 hours."}
+    )
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
+    version = fields.Integer(strict=True, required=True, metadata={"description": "Rises with every change."})
 
 
 class Contact(ContactSummary):
@@ -134,4 +284,16 @@ class Contact(ContactSummary):
     metadata = fields.Dict(required=True, keys=fields.String())
 
 
-ContactPage = page_of(ContactSummary, "ContactPage")
+class ResolvedContact(Contact):
+    """A contact and by what it was found."""
+
+    EXAMPLE = {**Contact.EXAMPLE, "matched_by": "phone_number"}
+    matched_by = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf([*MATCHED_BY, None]),
+        metadata={"description": "Null when the contact is new."},
+    )
+
+
+ContactPage = cursor_page_of(ContactSummary, "ContactPage")

@@ -15,9 +15,9 @@ class Answer(Schema):
 class Error(Answer):
     """What every answer but a success looks like."""
 
-    status = fields.String(required=True, validate=validate.Equal("error"), metadata={"const": "error"})
+    status = fields.String(required=True, validate=validate.Equal("error"))
     message = fields.String(required=True, metadata={"description": "What went wrong, for a person."})
-    data = fields.Raw(required=True, allow_none=True, metadata={"const": None})
+    data = fields.Raw(required=True, allow_none=True, metadata={"enum": [None]})
     code = fields.String(required=True, metadata={"description": "What went wrong, for a program."})
     errors = fields.Dict(
         keys=fields.String(),
@@ -42,3 +42,19 @@ def page_of(items: type[Answer], name: str) -> type[Schema]:
     )
     page.EXAMPLE = {"items": [items.EXAMPLE], "total": 1, "page": 1, "limit": 20, "total_pages": 1}  # type: ignore[attr-defined]
     return page
+
+
+def cursor_page_of(items: type[Answer], name: str) -> type[Schema]:
+    """Make the schema of one page of a list that can also be followed by cursor; then ``page`` is null."""
+    page: Any = page_of(items, name)
+    return type(
+        name,
+        (page,),
+        {
+            "page": fields.Integer(strict=True, required=True, allow_none=True, validate=validate.Range(min=1)),
+            "next_cursor": fields.String(
+                required=True, allow_none=True, metadata={"description": "Null on the last page."}
+            ),
+            "EXAMPLE": {**page.EXAMPLE, "next_cursor": None},
+        },
+    )

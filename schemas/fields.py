@@ -4,9 +4,11 @@ marshmallow's own String, Integer, Boolean and UUID accept more than JSON Schema
 ``{…}`` around a UUID, ``1_0`` for ten); a caller's mistake would pass unnoticed.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -14,12 +16,14 @@ from marshmallow import ValidationError, fields
 STORABLE = r"^[^\u0000]*$"  # PostgreSQL can't hold U+0000 in text (documentation, "Character Types").
 MAX_NESTING = 32
 
+RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Between the digits of a written phone number: spaces (also the no-break ones), dots, dashes, brackets, and the
 # invisible direction marks that copying from an address book brings along.
 _GAP = r"[ \t\u00a0\u202f.()\[\]\-\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069]*"
-PHONE_FORM = rf"^{_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
+# A trunk 0 in brackets, as in +44 (0)20…, is dialled at home only. Some countries keep it, so it is refused.
+PHONE_FORM = rf"^(?!.*\(0\)){_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
 _PHONE = re.compile(PHONE_FORM)
 _PHONE_LONGEST = 64
 
@@ -72,6 +76,45 @@ class Id(fields.UUID):
         if canonical is None:
             raise ValidationError("Not a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057.")
         return canonical
+
+
+class IdOrNone(fields.String):
+    """In a query: a UUID, or the word none for those that have none, loaded as None."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {"anyOf": [{"format": "uuid"}, {"const": "none"}], **kwargs.pop("metadata", {})}
+        super().__init__(metadata=described, allow_none=True, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if value == "none":
+            return None
+        if canonical := canonical_uuid(value):
+            return canonical
+        raise ValidationError("Not a UUID, and not the word none.")
+
+
+class CommaSeparated(Text):
+    """In a query: values between commas, each of a form, loaded as a list; UUIDs in small letters."""
+
+    def __init__(self, *, form: str, most: int, longest: int, **kwargs: Any) -> None:
+        super().__init__(longest=longest, pattern=f"^{form}(,{form}){{0,{most - 1}}}$", **kwargs)
+        self.holds_ids = form == UUID_FORM.pattern
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        return (text.lower() if self.holds_ids else text).split(",")
+
+
+class Moment(fields.AwareDateTime):
+    """A moment as RFC 3339 writes it, with its offset, loaded as an aware datetime in UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or not RFC3339.fullmatch(value):
+            raise ValidationError("Not a time such as 2024-01-01T12:00:00Z (RFC 3339).")
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError("No such day or time.") from error
 
 
 class PhoneNumber(fields.String):
@@ -130,13 +173,29 @@ class Flag(fields.Boolean):
         return value
 
 
+class BoundedList(fields.List[Any]):
+    """A list of at most ``most`` items. A longer one is refused before its items are looked at."""
+
+    def __init__(self, inner: Any, *, most: int, **kwargs: Any) -> None:
+        super().__init__(inner, metadata={"maxItems": most, **kwargs.pop("metadata", {})}, **kwargs)
+        self.most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if isinstance(value, list) and len(value) > self.most:
+            raise ValidationError(f"More than {self.most} items.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class JsonObject(fields.Dict):
     """A JSON object kept as it came: text that can be stored, finite numbers, at most 32 levels deep."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, most_bytes: int | None = None, **kwargs: Any) -> None:
         # JSON Schema could only say this by recursion, which client generators don't follow.
         described = kwargs.pop("metadata", {})
         limits = f"At most {MAX_NESTING} levels deep; no U+0000 in any text within."
+        if most_bytes:
+            limits += f" At most {most_bytes // 1024} KiB of JSON."
+        self.most_bytes = most_bytes
         super().__init__(metadata={**described, "description": f"{described['description']} {limits}"}, **kwargs)
 
     def _deserialize(
@@ -148,6 +207,8 @@ class JsonObject(fields.Dict):
         for _ in range(MAX_NESTING):
             level = [inner for container in level for inner in _containers_within(container)]
             if not level:
+                if self.most_bytes and len(json.dumps(value, ensure_ascii=False).encode()) > self.most_bytes:
+                    raise ValidationError(f"More than {self.most_bytes // 1024} KiB of JSON.")
                 return value
         raise ValidationError(f"Nested deeper than {MAX_NESTING} levels.")
 

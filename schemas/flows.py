@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from schemas.envelope import Answer, page_of
-from schemas.fields import Flag, Integer, QueryInteger, Text
+from schemas.fields import BoundedList, Flag, Integer, QueryInteger, Text
 
 FLOW_ID = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
 DISPLAY_TYPES = ["text", "badge", "tag"]
@@ -57,14 +57,14 @@ class PanelSection(Schema):
     collapsible = Flag(load_default=False)
     default_collapsed = Flag(load_default=False)
     order = Integer(least=0, most=10_000, load_default=0)
-    fields_ = fields.List(fields.Nested(PanelField), data_key="fields", attribute="fields", load_default=list)
+    fields_ = BoundedList(fields.Nested(PanelField), most=100, data_key="fields", attribute="fields", load_default=list)
 
 
 class PanelConfig(Schema):
     """How the agent desktop shows a session's variables."""
 
     EXAMPLE = PANEL_CONFIG_EXAMPLE
-    sections = fields.List(fields.Nested(PanelSection), required=True)
+    sections = BoundedList(fields.Nested(PanelSection), most=50, required=True)
 
 
 class FlowPut(Schema):

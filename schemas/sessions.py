@@ -44,8 +44,10 @@ class SessionPatch(SessionPut):
     )
 
     class Meta:
-        # For the OpenAPI document.
-        json_schema = {"anyOf": [{"required": [name]} for name in ("session_data", "status", "flow_id")]}
+        # For the OpenAPI document: these are not all missing.
+        json_schema: dict[str, Any] = {
+            "not": {"properties": {name: {"not": {}} for name in ("session_data", "status", "flow_id")}}
+        }
 
     @validates_schema
     def _changes_something(self, data: dict[str, Any], **_: Any) -> None:

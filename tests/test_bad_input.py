@@ -63,6 +63,7 @@ def test_bodies_that_cannot_be_read(caller: Caller, body: str | bytes, field: st
         ({"phone_number": "１２３４５６７８９０"}, "phone_number"),
         ({"phone_number": "٠١٢٣٤٥٦٧٨٩"}, "phone_number"),
         ({"phone_number": "1234567890+"}, "phone_number"),
+        ({"phone_number": "+44 (0)20 7946 0958"}, "phone_number"),
         ({"phone_number": "++1234567890"}, "phone_number"),
         ({"phone_number": "+1234567890\x00"}, "phone_number"),
         ({"phone_number": "+1234567890" + " " * 100}, "phone_number"),
@@ -120,11 +121,53 @@ def test_queries_that_break_the_schema(caller: Caller, query: str, field: str) -
     assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
 
 
-def test_bytes_in_a_query_that_are_no_utf8_find_nothing(caller: Caller) -> None:
-    """The URL standard decodes them to U+FFFD; a lone surrogate in UTF-8 is such bytes."""
-    caller.create(name="John")
-    for search in ("%FF", "%ED%A0%80"):
-        assert caller.request("GET", f"/api/contacts?search={search}").data["total"] == 0
+@pytest.mark.parametrize("search", ["%FF", "a%ED%A0%80b", "%C3"])
+def test_a_query_that_is_no_utf8(caller: Caller, search: str) -> None:
+    """A lone surrogate has no UTF-8 either."""
+    answer = caller.request("GET", f"/api/contacts?search={search}")
+    assert (answer.status, list(answer.errors)) == (400, ["search"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/contacts?dry_run=true"),
+        ("DELETE", f"/api/contacts/{UNKNOWN}?dry_run=true"),
+        ("GET", f"/api/contacts/{UNKNOWN}/sessions?dry_run=true"),
+        ("GET", "/healthz?dry_run=true"),
+    ],
+)
+def test_a_query_parameter_where_there_are_none(caller: Caller, method: str, path: str) -> None:
+    answer = caller.request(method, path, json={"phone_number": NUMBER} if method == "POST" else None)
+    assert (answer.status, list(answer.errors)) == (400, ["dry_run"])
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+@pytest.mark.parametrize("path", ["/api/contacts", f"/api/flows/{UNKNOWN}"])
+def test_a_field_name_that_is_no_unicode(caller: Caller, path: str) -> None:
+    method = "POST" if path == "/api/contacts" else "PUT"
+    body = '{"phone_number": "+1234567890", "name": "x", "panel_config": {"sections": []}, "\\ud800": 1}'
+    answer = caller.request(method, path, data=body, content_type="application/json")
+    assert answer.status == 400
+    assert "\\ud800" in answer.errors
+
+
+def test_a_million_mistakes_get_a_short_answer(caller: Caller) -> None:
+    body = {"name": "x", "panel_config": {"sections": [{}] * 200_000}}
+    answer = caller.put(f"/api/flows/{UNKNOWN}", body)
+    assert answer.errors == {"panel_config.sections": ["More than 50 items."]}
+    answer = caller.post("/api/contacts", {f"field {n}": 1 for n in range(10_000)})
+    assert len(answer.errors) == 100
+
+
+def test_documents_do_not_grow_beyond_a_mebibyte_piece_by_piece(caller: Caller) -> None:
+    path = f"/api/contacts/{caller.create()['id']}"
+    for address, field in ((f"{path}/session-data", "session_data"), (path, "metadata")):
+        assert caller.patch(address, {field: {"a": "x" * 600_000}}).status in {200, 201}
+        before = caller.get(address).data
+        answer = caller.patch(address, {field: {"b": "x" * 600_000}})
+        assert (answer.status, answer.code) == (413, "payload_too_large")
+        assert caller.get(address).data == before
 
 
 @pytest.mark.parametrize("bad", ["not-a-uuid", "{" + UNKNOWN + "}", UNKNOWN[:-1], UNKNOWN + "0", "1", "%00", " "])

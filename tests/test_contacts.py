@@ -34,13 +34,22 @@ def test_create_answers_the_contact_and_where_it_is(caller: Caller) -> None:
         "id": contact["id"],
         "phone_number": "+1234567890",
         "name": "John Doe",
+        "bsuid": None,
+        "username": None,
         "profile_name": None,
         "avatar_url": None,
         "account_id": ACCOUNT,
         "assigned_to": None,
+        "tags": [],
+        "marketing_opt_out": False,
         "last_message_at": None,
+        "last_message_preview": None,
+        "last_inbound_at": None,
+        "unread_count": 0,
+        "service_window_open": False,
         "created_at": contact["created_at"],
         "updated_at": contact["created_at"],
+        "version": 1,
         "metadata": {"custom_field": "value"},
     }
 
@@ -79,10 +88,10 @@ def test_update_changes_only_what_is_sent(caller: Caller) -> None:
     contact = caller.create(name="John Doe", account_id=ACCOUNT, metadata={"a": 1, "b": 2})
     path = f"/api/contacts/{contact['id']}"
     renamed = caller.put(path, {"name": "John Smith"}).data
-    assert renamed == {**contact, "name": "John Smith", "updated_at": renamed["updated_at"]}
+    assert renamed == {**contact, "name": "John Smith", "updated_at": renamed["updated_at"], "version": 2}
     assert renamed["updated_at"] > contact["updated_at"]
     replaced = caller.put(path, {"metadata": {"c": 3}}).data
-    assert replaced == {**renamed, "metadata": {"c": 3}, "updated_at": replaced["updated_at"]}
+    assert replaced == {**renamed, "metadata": {"c": 3}, "updated_at": replaced["updated_at"], "version": 3}
     assert caller.get(path).data == replaced
 
 
@@ -101,11 +110,77 @@ def test_name_and_profile_name_never_change_each_other(caller: Caller) -> None:
     assert caller.put(path, {"name": "Newer"}).data["profile_name"] == "New"
 
 
+def test_put_takes_every_field_that_a_caller_may_say(caller: Caller) -> None:
+    contact = caller.create(account_id=ACCOUNT)
+    fields = {
+        "phone_number": "+4915112345678",
+        "bsuid": "US.13491208655302741918",
+        "username": "john.doe",
+        "name": "John",
+        "profile_name": "Johnny",
+        "avatar_url": "HTTPS://example.com/bücher.jpg",
+        "tags": ["vip", "New York", "vip"],
+        "marketing_opt_out": True,
+        "metadata": {"a": 1},
+    }
+    changed = caller.put(f"/api/contacts/{contact['id']}", fields).data
+    expected = {**contact, **fields, "tags": ["vip", "New York"], "updated_at": changed["updated_at"], "version": 2}
+    assert changed == expected
+    assert caller.get(f"/api/contacts/{contact['id']}").data == expected
+    assert caller.post("/api/contacts", {**fields, "phone_number": "+1234567899", "bsuid": None}).status == 201
+    assert caller.get("/api/contacts", search="4915112345678").data["total"] == 1, "search knows the new number"
+
+
+def test_a_contact_may_have_a_bsuid_alone(caller: Caller) -> None:
+    contact = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "Hidden"}).data
+    assert (contact["phone_number"], contact["bsuid"]) == (None, "US.1A2b3C")
+    again = caller.post("/api/contacts", {"bsuid": "US.1A2b3C"})
+    assert (again.status, again.code, again.errors) == (409, "contact_exists", {"id": [contact["id"]]})
+    path = f"/api/contacts/{contact['id']}"
+    alone = caller.put(path, {"bsuid": None})
+    assert (alone.status, alone.code) == (409, "contact_unidentified")
+    assert caller.put(path, {"bsuid": None, "phone_number": "+1234567890"}).data["phone_number"] == "+1234567890"
+    assert caller.patch(path, {"phone_number": None}).code == "contact_unidentified"
+
+
+def test_an_identifier_of_another_contact_is_refused_and_nothing_changes(caller: Caller) -> None:
+    taken = caller.create("+1234567890", account_id=ACCOUNT, bsuid="US.taken")
+    other = caller.create("+1234567891", account_id=ACCOUNT, bsuid="US.other")
+    mine = caller.create("+1234567892", account_id=ACCOUNT, name="mine", tags=["a"])
+    path = f"/api/contacts/{mine['id']}"
+    for fields in ({"phone_number": "+1234567890"}, {"bsuid": "US.taken"}, {"bsuid": "US.taken", "tags": ["b"]}):
+        answer = caller.put(path, {"name": "new", **fields})
+        assert (answer.status, answer.code, answer.errors) == (409, "contact_exists", {"id": [taken["id"]]})
+    both = caller.put(path, {"phone_number": "+1234567890", "bsuid": "US.other"})
+    assert (both.status, both.code) == (409, "identity_conflict")
+    assert sorted(both.errors["id"]) == sorted([taken["id"], other["id"]])
+    created = caller.post("/api/contacts", {"phone_number": "+1234567890", "bsuid": "US.other", "account_id": ACCOUNT})
+    assert (created.code, sorted(created.errors["id"])) == ("identity_conflict", sorted([taken["id"], other["id"]]))
+    assert caller.get(path).data == mine
+    assert caller.names(tags="b") == []
+    # The same identifiers in another account, or one's own again, are no conflict.
+    assert caller.put(path, {"phone_number": "+1234567892"}).status == 200
+    assert caller.post("/api/contacts", {"phone_number": "+1234567890", "bsuid": "US.other"}).status == 201
+
+
+def test_patch_merges_metadata_and_null_removes_a_key(caller: Caller) -> None:
+    contact = caller.create(metadata={"keep": 1, "change": {"x": 1, "y": 2}, "drop": 3}, tags=["a"])
+    path = f"/api/contacts/{contact['id']}"
+    body = {"metadata": {"change": {"x": None, "z": 2**70}, "drop": None}, "name": "New"}
+    patched = caller.patch(path, body).data
+    assert patched["metadata"] == {"keep": 1, "change": {"y": 2, "z": 2**70}}
+    assert (patched["name"], patched["tags"]) == ("New", ["a"])
+    assert caller.get(path).data == patched
+    json_patch = caller.request("PATCH", path, data='{"name": null}', content_type="application/merge-patch+json")
+    assert (json_patch.data["name"], json_patch.data["metadata"]) == (None, patched["metadata"])
+    assert caller.patch(path, {}).status == 400
+
+
 def test_assign_and_unassign(caller: Caller) -> None:
     contact = caller.create()
     path = f"/api/contacts/{contact['id']}"
     assigned = caller.put(f"{path}/assign", {"user_id": USER.upper()}).data
-    assert assigned == {**contact, "assigned_to": USER, "updated_at": assigned["updated_at"]}
+    assert assigned == {**contact, "assigned_to": USER, "updated_at": assigned["updated_at"], "version": 2}
     assert assigned["updated_at"] > contact["updated_at"]
     assert caller.get(path).data["assigned_to"] == USER
     assert caller.put(f"{path}/assign", {"user_id": None}).data["assigned_to"] is None
@@ -127,6 +202,10 @@ def test_delete_is_final(caller: Caller) -> None:
         ("PUT", f"{path}/session-data", {"session_data": {}}),
         ("PATCH", f"{path}/session-data", {"session_data": {}}),
         ("GET", f"{path}/sessions", None),
+        ("PATCH", path, {"name": "x"}),
+        ("POST", f"{path}/mark-read", None),
+        ("GET", f"{path}/messages", None),
+        ("POST", f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}}),
     ):
         answer = caller.request(method, address, json=body) if body else caller.request(method, address)
         assert (answer.status, answer.code) == (404, "contact_not_found"), (method, address)

@@ -15,14 +15,15 @@ from peewee import IntegrityError
 from playhouse.schema_diff import diff_models
 
 from contacts_service.models import migrations
-from contacts_service.models.contacts import Contact
+from contacts_service.models.contacts import Contact, ContactTag
 from contacts_service.models.database import connect, database
 from contacts_service.models.flows import Flow
+from contacts_service.models.messages import EarlyStatus, Message
 from contacts_service.models.sessions import Session
 from contacts_service.settings import Settings
 
-MODELS = [Contact, Flow, Session]
-MIGRATIONS = ["0001_contacts_flows_sessions"]
+MODELS = [Contact, ContactTag, Flow, Session, Message, EarlyStatus]
+MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages"]
 # What only migrations make, because only one database has it.
 SEARCH_INDEX = {
     "sqlite": {"contact_search_insert", "contact_search_delete", "contact_search_update", "contact_search"},
@@ -132,7 +133,7 @@ def test_threads_that_need_the_tables_at_once_apply_each_step_once(empty_databas
 
 def test_the_command_says_what_it_did(empty_database: str) -> None:
     first = run_flask(empty_database, "db", "upgrade").communicate(timeout=60)[0]
-    assert first == f"applied {MIGRATIONS[0]}\nThe database is up to date.\n"
+    assert first == "".join(f"applied {name}\n" for name in MIGRATIONS) + "The database is up to date.\n"
     second = run_flask(empty_database, "db", "upgrade").communicate(timeout=60)[0]
     assert second == "The database is up to date.\n"
 
@@ -149,8 +150,12 @@ NOW = datetime(2024, 1, 1, tzinfo=UTC)
 CONTACT = {
     "id": "01890a5d-ac96-774b-bcce-b302099a8057",
     "phone_number": "+1234567890",
+    "tags": [],
+    "marketing_opt_out": False,
     "metadata": {},
     "search_text": "",
+    "unread_count": 0,
+    "version": 1,
     "created_at": NOW,
     "updated_at": NOW,
 }
@@ -169,6 +174,7 @@ def test_the_schema_itself_refuses_what_python_would_never_write(app: Flask) -> 
             (Contact, OTHER),
             (Contact, {**OTHER, "phone_number": "1234567891"}),
             (Contact, {**OTHER, "phone_number": "+12"}),
+            (Contact, {**OTHER, "phone_number": None}),
             (Session, {**SESSION, "contact": pk + 1000}),
             (Session, {**SESSION, "contact": pk, "status": "done"}),
         ):

@@ -1,12 +1,15 @@
 """Many callers at once, against the running service: several processes, several threads each."""
 
+import contextlib
 import http.client
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 from conftest import Service
 
 CALLERS = 32
@@ -73,6 +76,14 @@ def test_variables_merged_by_many_writers_are_all_there(service: Service) -> Non
     assert merged == {"before": True, **{f"key {n}": n for n in range(CALLERS)}}
 
 
+def test_variables_merged_by_many_writers_start_one_session(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+    path = f"/api/contacts/{contact}/session-data"
+    answers = at_once(lambda n: call(service, "PATCH", path, {"session_data": {f"key {n}": n}}))
+    assert sorted(status for status, _ in answers) == [200] * (CALLERS - 1) + [201]
+    assert call(service, "GET", path)[1]["data"]["session_data"] == {f"key {n}": n for n in range(CALLERS)}
+
+
 def test_one_session_put_by_many_is_started_once(service: Service) -> None:
     contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
     body = {"session_id": "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33", "session_data": {"a": 1}}
@@ -115,3 +126,102 @@ def test_sessions_started_while_their_contact_is_deleted_leave_nothing(service: 
         for number, status in at_once(act, 8):
             assert status in ({200} if number == attempt else {201, 404})
         assert call(service, "GET", f"{path}/sessions")[0] == 404
+
+
+def webhook(number: int, **who: str) -> dict[str, Any]:
+    return {
+        "contact": who,
+        "wa_message_id": f"wamid.{number}",
+        "direction": "incoming",
+        "type": "text",
+        "content": {"body": f"text {number}"},
+        "timestamp": "2024-01-01T12:00:00Z",
+    }
+
+
+def test_webhooks_at_once_for_a_person_nobody_knew_make_one_contact_and_lose_no_message(service: Service) -> None:
+    """They name the person in every way that WhatsApp has, and every second message comes twice."""
+    ways = [
+        {"phone_number": "5511987654321"},
+        {"phone_number": "551187654321"},
+        {"phone_number": "5511987654321", "bsuid": "BR.1A2b3C"},
+        {"phone_number": "551187654321", "bsuid": "BR.1A2b3C"},
+    ]
+    for attempt in range(3):
+        account = f"7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a1{attempt}"
+
+        def deliver(number: int, account: str = account) -> int:
+            body = webhook(number // 2, **ways[number % len(ways)])
+            return call(service, "POST", "/api/messages", {"account_id": account, **body})[0]
+
+        statuses = at_once(deliver)
+        assert sorted(statuses) == [200] * (CALLERS // 2) + [201] * (CALLERS // 2)
+        [contact] = call(service, "GET", f"/api/contacts?account_id={account}")[1]["data"]["items"]
+        assert contact["unread_count"] == CALLERS // 2
+        history = call(service, "GET", f"/api/contacts/{contact['id']}/messages?limit=100")[1]["data"]["items"]
+        assert {item["wa_message_id"] for item in history} == {f"wamid.{n}" for n in range(CALLERS // 2)}
+
+
+def test_by_bsuid_alone_webhooks_at_once_make_one_contact(service: Service) -> None:
+    answers = at_once(lambda n: call(service, "POST", "/api/messages", webhook(n, bsuid="US.1A2b3C")))
+    assert {status for status, _ in answers} == {201}
+    assert len({answer["data"]["contact_id"] for _, answer in answers}) == 1
+    assert call(service, "GET", "/api/contacts")[1]["data"]["items"][0]["unread_count"] == CALLERS
+
+
+def test_metadata_patched_by_many_writers_is_all_there(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+    path = f"/api/contacts/{contact}"
+    answers = at_once(lambda n: call(service, "PATCH", path, {"metadata": {f"key {n}": n}}))
+    assert {status for status, _ in answers} == {200}
+    after = call(service, "GET", path)[1]["data"]
+    assert after["metadata"] == {f"key {n}": n for n in range(CALLERS)}
+    assert after["version"] == 1 + CALLERS
+
+
+def test_time_never_goes_back_however_writers_meet(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+    path = f"/api/contacts/{contact}"
+    answers = at_once(lambda n: call(service, "PUT", path, {"metadata": {"n": n}}))
+    answered = sorted((answer["data"]["version"], answer["data"]["updated_at"]) for _, answer in answers)
+    assert [version for version, _ in answered] == list(range(2, CALLERS + 2))
+    assert [moment for _, moment in answered] == sorted(moment for _, moment in answered)
+
+
+def test_a_status_and_its_message_at_once_end_with_the_status(service: Service) -> None:
+    contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+
+    def act(number: int) -> int:
+        wa_message_id = f"wamid.{number // 2}"
+        if number % 2:
+            body = {"wa_message_id": wa_message_id, "status": "delivered"}
+            return call(service, "PUT", "/api/messages/status", body)[0]
+        body = {"wa_message_id": wa_message_id, "direction": "outgoing", "type": "text", "content": {}}
+        return call(service, "POST", f"/api/contacts/{contact}/messages", body)[0]
+
+    assert set(at_once(act)) <= {200, 201, 202}
+    history = call(service, "GET", f"/api/contacts/{contact}/messages?limit=100")[1]["data"]["items"]
+    assert [item["status"] for item in history] == ["delivered"] * (CALLERS // 2)
+
+
+def test_messages_that_arrive_while_their_contact_is_deleted_leave_nothing(service: Service) -> None:
+    for attempt in range(5):
+        contact = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+        path = f"/api/contacts/{contact}"
+
+        def act(number: int, path: str = path, victim: int = attempt) -> tuple[int, int]:
+            if number == victim:
+                return number, call(service, "DELETE", path)[0]
+            body = {"direction": "incoming", "type": "text", "content": {}, "wa_message_id": f"wamid.{number}"}
+            return number, call(service, "POST", f"{path}/messages", body)[0]
+
+        for number, status in at_once(act, 8):
+            assert status in ({200} if number == attempt else {201, 404})
+        assert call(service, "GET", f"{path}/messages")[0] == 404
+    with contextlib.closing(connect_to(service.database_url)) as connection:
+        for table in ("contact", "message", "session", "contact_tag", "early_status"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
+
+
+def connect_to(url: str) -> Any:
+    return sqlite3.connect(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else psycopg.connect(url)

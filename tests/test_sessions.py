@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
-from contacts_service.services.sessions import merge_patch
+from contacts_service.services.merge_patch import merge_patch
 from schemas.flows import FLOW_ID, PANEL_CONFIG_EXAMPLE
 from schemas.sessions import SESSION_DATA_EXAMPLE, SESSION_ID
 
@@ -113,11 +113,16 @@ def test_patch_merges_into_the_session_that_get_answers(caller: Caller, contact:
     assert caller.get(path).data["session_id"] == SESSION_ID
 
 
-def test_patch_without_a_session_to_merge_into(caller: Caller, contact: str) -> None:
-    for body in ({"session_data": {"a": 1}}, {"session_id": SESSION_ID, "session_data": {"a": 1}}):
-        answer = caller.patch(f"{contact}/session-data", body)
-        assert (answer.status, answer.code) == (404, "session_not_found")
-    assert caller.get(f"{contact}/sessions").data == {"items": []}
+def test_patch_starts_the_session_that_does_not_exist(caller: Caller, contact: str) -> None:
+    path = f"{contact}/session-data"
+    started = caller.patch(path, {"session_data": {"a": 1, "b": None}, "flow_id": FLOW_ID})
+    assert started.status == 201
+    assert (started.data["session_data"], started.data["status"]) == ({"a": 1}, "active")
+    assert started.data["flow_id"] == FLOW_ID
+    assert caller.patch(path, {"session_data": {"c": 2}}).data["session_data"] == {"a": 1, "c": 2}
+    other = caller.patch(path, {"session_id": SESSION_ID, "status": "completed"})
+    assert (other.status, other.data["session_id"], other.data["session_data"]) == (201, SESSION_ID, {})
+    assert len(caller.get(f"{contact}/sessions").data["items"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 
 import flask_smorest
 from flask import request
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import NotAcceptable
 
-from contacts_service.api.errors import CODES, RETRY_AFTER_SECONDS
+from contacts_service.api.errors import CODES, RETRY_AFTER_SECONDS, InvalidRequest
 from contacts_service.api.parsing import StrictParser
 from schemas.envelope import Answer, Error
 
@@ -22,12 +22,15 @@ class Blueprint(flask_smorest.Blueprint):
     def __init__(self, name: str, import_name: str, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
         self._prepare_doc_cbks.append(_document_errors)
+        self._without_query: set[str] = set()
         self.before_request(_accepts_json)
+        self.before_request(self._takes_query)
 
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
         """Register a view; ``<id:id>`` in the rule is documented as a UUID."""
         if "<id:id>" in rule:
-            noun = "flow" if "/flows" in f"{self.url_prefix}{rule}" else "contact"
+            address = f"{self.url_prefix}{rule}"
+            noun = next(noun for noun in ("flow", "contact", "message") if f"/{noun}s/<id:id>" in address)
             options["parameters"] = [
                 {
                     "name": "id",
@@ -39,7 +42,19 @@ class Blueprint(flask_smorest.Blueprint):
                 }
             ]
         register = super().route(rule, **options)
-        return lambda view: register(self.doc(operationId=view.__name__)(view))
+
+        def decorate(view: Any) -> Any:
+            parameters = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", [])
+            if not any(parameter["in"] == "query" for parameter in parameters):
+                self._without_query.add(f"{self.name}.{view.__name__}")
+            return register(self.doc(operationId=view.__name__)(view))
+
+        return decorate
+
+    def _takes_query(self) -> None:
+        """Refuse query parameters where none are known, as the others are where some are."""
+        if request.query_string and request.endpoint in self._without_query:
+            raise InvalidRequest({name: ["Unknown field."] for name in request.args} or ["It takes no query."])
 
     def body(self, schema: type[Schema]) -> Callable[..., Any]:
         """Validate a JSON body and pass it to the view; the schema's EXAMPLE documents it."""
@@ -64,8 +79,11 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 def _accepts_json() -> None:
-    accepted = request.accept_mimetypes
-    if accepted.provided and not accepted.quality("application/json"):
+    """Refuse to answer whoever takes no JSON; of the ranges that match the most specific counts (RFC 9110, 12.5.1)."""
+    # Parameters such as charset don't make it another type.
+    accepted = {name.partition(";")[0].strip().lower(): quality for name, quality in request.accept_mimetypes}
+    matching = [accepted[name] for name in ("application/json", "application/*", "*/*") if name in accepted]
+    if accepted and not (matching and matching[0]):
         raise NotAcceptable
 
 
@@ -74,9 +92,9 @@ def _enveloped(schema: type[Schema] | None) -> type[Schema]:
     data: fields.Field[Any] = (
         fields.Nested(schema, required=True)
         if schema
-        else fields.Raw(required=True, allow_none=True, metadata={"const": None})
+        else fields.Raw(required=True, allow_none=True, metadata={"enum": [None]})
     )
-    status = fields.String(required=True, metadata={"const": "success"})
+    status = fields.String(required=True, validate=validate.Equal("success"))
     return Answer.from_dict({"status": status, "data": data}, name=f"{schema.__name__ if schema else 'Null'}Answer")
 
 
@@ -84,10 +102,11 @@ def _document_errors(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) ->
     """Add the errors of an operation: those that follow from what it takes, and those it declares by ``fails``."""
     declared = set(doc_info.get("manual_doc", {}).pop("x-codes", ()))
     statuses = {406, 503} | {status for status, codes in CODES.items() if declared & codes.keys()}
-    if "arguments" in doc_info or declared & CODES[404].keys():
-        statuses.add(400)
+    statuses.add(400)
     if "requestBody" in doc:
         statuses |= {413, 415}
+    elif "arguments" in doc_info:
+        statuses.add(414)
     for status in sorted(statuses):
         codes = [code for code in CODES[status] if code in declared] or list(CODES[status])
         doc.setdefault("responses", {})[status] = {
@@ -114,6 +133,7 @@ def _error_example(status: int, code: str) -> dict[str, Any]:
     errors = {
         "invalid_request": {"phone_number": ["Missing data for required field."]},
         "contact_exists": {"id": ["01890a5d-ac96-774b-bcce-b302099a8057"]},
+        "identity_conflict": {"id": ["01890a5d-ac96-774b-bcce-b302099a8057", "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"]},
     }
     example: dict[str, Any] = {"status": "error", "message": CODES[status][code], "data": None, "code": code}
     if code in errors:

@@ -2,13 +2,23 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from flask import Flask, Response, g
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from contacts_service.api.envelope import failure
-from contacts_service.errors import ContactExists, NoSession, NotFound, ServiceError, Unavailable
+from contacts_service.errors import (
+    ContactExists,
+    IdentityConflict,
+    InvalidCursor,
+    NotFound,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    Unidentified,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -18,18 +28,24 @@ CODES: dict[int, dict[str, str]] = {
     404: {
         "contact_not_found": "No contact has the id 01890a5d-ac96-774b-bcce-b302099a8057.",
         "flow_not_found": "No flow has the id 5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90.",
-        "session_not_found": "No session has the id 018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33.",
+        "message_not_found": "No message has the id 018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c44.",
         "not_found": "There is nothing at this address.",
     },
     405: {"method_not_allowed": "This address does not know the method; Allow names those that it knows."},
     406: {"not_acceptable": "The answer is application/json, which Accept excludes."},
-    409: {"contact_exists": "A contact of this account already has this phone number."},
+    409: {
+        "contact_exists": "A contact of this account already has this phone number or bsuid.",
+        "identity_conflict": "The identifiers belong to different contacts.",
+        "contact_unidentified": "A contact needs a phone_number or a bsuid.",
+    },
     413: {"payload_too_large": "The body is larger than 1 MiB."},
+    414: {"uri_too_long": "The address with its query is longer than 8,190 bytes."},
     415: {"unsupported_media_type": "Send the body as application/json."},
     500: {"internal_error": "Something went wrong on our side. The request id finds it in our log."},
     503: {"unavailable": "The database can't answer at the moment. Try again."},
 }
 RETRY_AFTER_SECONDS = 1
+MOST_ERRORS = 100  # A body of a million mistakes gets no answer of a million texts.
 
 
 class InvalidRequest(BadRequest):
@@ -40,7 +56,7 @@ class InvalidRequest(BadRequest):
 
     def __init__(self, errors: Any) -> None:
         super().__init__()
-        self.errors = dict(_flat(errors))
+        self.errors = dict(islice(_flat(errors), MOST_ERRORS))
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -59,17 +75,26 @@ def _service_error(error: ServiceError) -> Response:
     message = str(error)
     match error:
         case NotFound():
-            return failure(404, f"{error.noun}_not_found", message)
-        case NoSession():
-            return failure(404, "session_not_found", message)
+            status, code, errors = 404, f"{error.noun}_not_found", None
         case ContactExists():
-            return failure(409, "contact_exists", message, {"id": [error.existing_id]})
+            status, code, errors = 409, "contact_exists", {"id": [error.existing_id]}
+        case IdentityConflict():
+            status, code, errors = 409, "identity_conflict", {"id": error.contact_ids}
+        case InvalidCursor():
+            status, code, errors = 400, "invalid_request", {"cursor": [message]}
+        case Unidentified():
+            status, code, errors = 409, "contact_unidentified", None
+        case TooLarge():
+            status, code, errors = 413, "payload_too_large", None
         case Unavailable():
             _log.warning("request %s: the database failed: %s", g.request_id, error.__cause__)
-            response = failure(503, "unavailable", message)
-            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            return response
-    raise error
+            status, code, errors = 503, "unavailable", None
+        case _:
+            raise error
+    response = failure(status, code, message, errors)
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -98,6 +123,8 @@ def _flat(errors: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
     """
     if isinstance(errors, dict):
         for key, inner in errors.items():
-            yield from _flat(inner, path if key == "_schema" else f"{path}.{key}".lstrip("."))
+            # A key may be what the caller sent, and so hold what UTF-8 can't.
+            name = str(key).encode(errors="backslashreplace").decode()
+            yield from _flat(inner, path if key == "_schema" else f"{path}.{name}".lstrip("."))
     else:
         yield path or "body", [str(text) for text in (errors if isinstance(errors, list) else [errors])]

@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import marshmallow
 from flask import Request
@@ -22,6 +23,10 @@ class StrictParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = {"query": marshmallow.RAISE, "json": marshmallow.RAISE}
 
     def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
+        for pair in req.query_string.split(b"&"):
+            name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in pair.partition(b"="))
+            if not is_utf8(name) or not is_utf8(value):
+                raise InvalidRequest({name.decode(errors="replace"): ["Not valid UTF-8."]})
         repeated = [name for name, values in req.args.lists() if len(values) > 1]
         if repeated:
             raise InvalidRequest({name: ["Given more than once."] for name in repeated})
@@ -45,6 +50,14 @@ class StrictParser(FlaskParser):
         raise InvalidRequest(messages) from error
 
 
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def parse_json(body: bytes) -> Any:
     """Read JSON as RFC 8259 has it: no NaN, no infinity, also not by way of 1e999. Raises InvalidRequest."""
     try:
@@ -66,6 +79,10 @@ def _finite(digits: str) -> float:
 
 class IdConverter(BaseConverter):
     """An id in a path. Anything but a UUID is a bad request, not an address that doesn't exist."""
+
+    # Not the word that has an address of its own, so that a wrong method there is 405 and no bad id.
+    regex = r"(?!resolve\Z)[^/]+"
+    part_isolating = True
 
     def to_python(self, value: str) -> str:
         canonical = canonical_uuid(value)

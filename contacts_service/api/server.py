@@ -1,11 +1,13 @@
 """What gunicorn answers by itself: requests that are not even HTTP, and so never reach Flask."""
 
 import socket
+from http import HTTPStatus
 
 import uuid_utils
 from gunicorn import util
 
 from contacts_service.api.envelope import encode, error_body
+from contacts_service.api.errors import CODES
 
 
 def keep_gunicorn_in_the_envelope() -> None:
@@ -16,7 +18,8 @@ def keep_gunicorn_in_the_envelope() -> None:
 def _write_error(client: socket.socket, status: int, reason: str, message: str) -> None:  # noqa: ARG001
     # The message is left out: it repeats what the caller sent, or says what went wrong inside.
     request_id = str(uuid_utils.uuid7())
-    code = "invalid_request" if status == 400 else reason.lower().replace(" ", "_").replace("_server", "")
+    reason = HTTPStatus(status).phrase  # gunicorn has one reason for several statuses.
+    code = next(iter(CODES.get(status, ())), reason.lower().replace(" ", "_"))
     body = encode(error_body(code, f"The server refused the request: {reason}.", request_id))
     head = (
         f"HTTP/1.1 {status} {reason}\r\n"

@@ -41,15 +41,17 @@ def put_session_data(body: dict[str, Any], id: str) -> Response:
 
 @blueprint.route("/<id:id>/session-data", methods=["PATCH"])
 @blueprint.body(SessionPatch)
-@blueprint.answers(200, SessionData)
-@blueprint.fails("contact_not_found", "session_not_found")
+@blueprint.answers(200, SessionData, "Merged")
+@blueprint.answers(201, SessionData, "Started")
+@blueprint.fails("contact_not_found")
 def patch_session_data(body: dict[str, Any], id: str) -> Response:
     """Merge variables into a session
 
-    Merges `session_data` as a JSON Merge Patch (RFC 7396) into the given session, or into the one that GET answers.
-    Many writers may do so at once: none undoes what another merged.
+    Merges `session_data` as a JSON Merge Patch (RFC 7396) into the given session, or into the one that GET answers;
+    where there is none, it starts. Many writers may do so at once: none undoes what another merged.
     """
-    return success(sessions.patch_session(id, **body))
+    session, is_new = sessions.patch_session(id, **body)
+    return success(session, 201 if is_new else 200)
 
 
 @blueprint.route("/<id:id>/sessions", methods=["GET"])

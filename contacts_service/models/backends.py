@@ -5,7 +5,6 @@ import select
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psycopg
 from peewee import OP, SQL, Expression, Field, Node, NodeList, PeeweeException, fn
@@ -22,7 +21,7 @@ class SqliteBackend(PooledSqliteDatabase):
     """One file in WAL mode: many readers beside one writer."""
 
     kind = "sqlite"
-    field_types = {**PooledSqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT"}
+    field_types = {**PooledSqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
 
     def __init__(self, settings: Settings) -> None:
         path = Path(settings.sqlite_path or "")
@@ -44,16 +43,15 @@ class SqliteBackend(PooledSqliteDatabase):
             },
         )
 
-    def get_context_options(self) -> dict[str, Any]:
-        # To SQLite NULL is the least value, and its indexes can't be told otherwise.
-        return {**super().get_context_options(), "newest_first": " DESC"}
-
     def is_our_mistake(self, error: PeeweeException) -> bool:
         # The driver tells a full disk and a syntax error apart by their number alone (sqlite.org/rescode.html).
         return getattr(error.__cause__ or error.__context__, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
     def lock_migrations(self) -> None:
         """Nothing: the transaction holds the write lock of the whole database already."""
+
+    def lock_key(self, key: str) -> None:
+        """Do nothing, for the same reason."""
 
     def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:
         """Make the condition that a row's search text has every term as a substring.
@@ -80,7 +78,12 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
     """A PostgreSQL server of version 15 or newer, through psycopg 3 and a pool as large as the threads."""
 
     kind = "postgresql"
-    field_types = {**PooledPostgresqlDatabase.field_types, "TIMESTAMPTZ": "TIMESTAMPTZ", "JSONTEXT": "JSON"}
+    field_types = {
+        **PooledPostgresqlDatabase.field_types,
+        "TIMESTAMPTZ": "TIMESTAMPTZ",
+        "JSONTEXT": "JSON",
+        "ORDEREDTEXT": 'TEXT COLLATE "C"',
+    }
 
     def __init__(self, settings: Settings) -> None:
         milliseconds = int(settings.database_timeout * 1000)
@@ -94,9 +97,6 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
             tcp_user_timeout=milliseconds,
             options=f"-c statement_timeout={milliseconds} -c timezone=UTC",
         )
-
-    def get_context_options(self) -> dict[str, Any]:
-        return {**super().get_context_options(), "newest_first": " DESC NULLS LAST"}
 
     def _is_closed(self, conn: psycopg.Connection) -> bool:
         # Peewee would ask the server before each use. A server that has gone says so on the socket, which is
@@ -114,6 +114,10 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
         """Wait for other migrators until the end of the transaction, for as long as it takes."""
         self.execute_sql("SET LOCAL statement_timeout = 0")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+
+    def lock_key(self, key: str) -> None:
+        """Wait for other transactions that hold the key."""
+        self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
 
     def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:  # noqa: ARG002
         """Make the condition that a row's search text has every term as a substring.

@@ -1,12 +1,27 @@
 """The table of contacts and the verbs on it."""
 
-from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from peewee import SQL, BigAutoField, Check, NodeList, TextField
+from peewee import (
+    SQL,
+    BigAutoField,
+    BooleanField,
+    Case,
+    Check,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    IntegrityError,
+    TextField,
+)
 
 from contacts_service.models.database import Table, database
-from contacts_service.models.fields import IdField, JSONTextField, NewestFirst, TimeField
+from contacts_service.models.fields import IdField, JSONTextField, OrderedTextField, TimeField
+
+# The recency of contacts without a message, which come after all others. It is never null, unlike last_message_at, so
+# that both databases can begin a list at any place of their index.
+NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
 
 
 class Contact(Table):
@@ -14,57 +29,105 @@ class Contact(Table):
     id = IdField(unique=True)
     account_id = IdField(null=True)
     phone_number = TextField(
-        constraints=[Check("substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16")]
+        null=True, constraints=[Check("substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16")]
     )
+    bsuid = TextField(null=True)
+    username = TextField(null=True)
     name = TextField(null=True)
     profile_name = TextField(null=True)
     avatar_url = TextField(null=True)
     assigned_to = IdField(null=True)
+    tags = JSONTextField()
+    marketing_opt_out = BooleanField()
     metadata = JSONTextField()
     search_text = TextField()
     last_message_at = TimeField(null=True)
+    recency = TimeField(constraints=[SQL(f"GENERATED ALWAYS AS (COALESCE(last_message_at, '{NO_MESSAGE}')) STORED")])
+    last_message_key = OrderedTextField(null=True)  # Of messages of the same moment, which is the newest.
+    last_message_preview = TextField(null=True)
+    last_inbound_at = TimeField(null=True)
+    unread_count = IntegerField()
     created_at = TimeField()
     updated_at = TimeField()
+    version = IntegerField()
+
+    class Meta:
+        constraints = [Check("phone_number IS NOT NULL OR bsuid IS NOT NULL", "contact_identified")]
 
 
-RECENT_ORDER = (NewestFirst(Contact.last_message_at), NewestFirst(Contact.created_at), Contact.id)
-Contact.add_index(Contact.index(*RECENT_ORDER, name="contact_recent"))
-Contact.add_index(Contact.index(Contact.account_id, *RECENT_ORDER, name="contact_account_recent"))
-# NULL equals nothing in a unique index, so contacts without account have one of their own.
-Contact.add_index(
+class ContactTag(Table):
+    """Where a contact's tags are looked up; the contact has them as JSON too, in their order."""
+
+    contact = ForeignKeyField(Contact, on_delete="CASCADE", index=False)
+    tag = TextField()
+
+    class Meta:
+        primary_key = CompositeKey("contact", "tag")
+
+
+ContactTag.add_index(ContactTag.index(ContactTag.tag, ContactTag.contact, name="contact_tag_tag"))
+
+
+RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
+CREATED_ORDER = (Contact.created_at, Contact.id)
+
+_with_account, _without_account = Contact.account_id.is_null(False), Contact.account_id.is_null()
+for _index in (
+    Contact.index(*RECENT_ORDER, name="contact_recent"),
+    Contact.index(Contact.account_id, *RECENT_ORDER, name="contact_account_recent"),
+    Contact.index(Contact.assigned_to, *RECENT_ORDER, name="contact_assigned_recent"),
+    Contact.index(*CREATED_ORDER, name="contact_created"),
+    Contact.index(Contact.account_id, *CREATED_ORDER, name="contact_account_created"),
+    # NULL equals nothing in a unique index, so contacts without account have indexes of their own.
     Contact.index(Contact.account_id, Contact.phone_number, unique=True, name="contact_account_phone").where(
-        Contact.account_id.is_null(False)
-    )
-)
-Contact.add_index(
-    Contact.index(Contact.phone_number, unique=True, name="contact_phone").where(Contact.account_id.is_null())
-)
+        _with_account
+    ),
+    Contact.index(Contact.phone_number, unique=True, name="contact_phone").where(_without_account),
+    Contact.index(Contact.account_id, Contact.bsuid, unique=True, name="contact_account_bsuid").where(_with_account),
+    Contact.index(Contact.bsuid, unique=True, name="contact_bsuid").where(_without_account),
+):
+    Contact.add_index(_index)
 
+IDENTIFIERS = {"phone_number", "bsuid"}
 SUMMARY = (
     Contact.id,
     Contact.phone_number,
+    Contact.bsuid,
+    Contact.username,
     Contact.name,
     Contact.profile_name,
     Contact.avatar_url,
     Contact.account_id,
     Contact.assigned_to,
+    Contact.tags,
+    Contact.marketing_opt_out,
     Contact.last_message_at,
+    Contact.last_message_preview,
+    Contact.last_inbound_at,
+    Contact.unread_count,
     Contact.created_at,
     Contact.updated_at,
+    Contact.version,
 )
 WHOLE = (*SUMMARY, Contact.metadata)
 
 
 def insert_contact(values: dict[str, Any]) -> dict[str, Any] | None:
-    """Store a contact and return it whole; None when its account has the phone number already."""
-    stored = Contact.insert(values).on_conflict("nothing").returning(*WHOLE).dicts().execute()
+    """Store a contact and return it whole with its pk; None when its account has the number or bsuid already."""
+    stored = Contact.insert(values).on_conflict("nothing").returning(Contact.pk, *WHOLE).dicts().execute()
     return next(iter(stored), None)
 
 
-def find_by_phone(account_id: str | None, phone_number: str) -> str | None:
-    """Find the id of the one contact of an account that has the phone number."""
-    found = Contact.select(Contact.id).where(_of_account(account_id), Contact.phone_number == phone_number)
-    return next((contact_id for (contact_id,) in found.tuples()), None)
+def find_by_identifiers(
+    account_id: str | None, *, phone_numbers: list[str], bsuids: list[str], lock: bool = False
+) -> list[dict[str, Any]]:
+    """Find the contacts of an account that have one of the phone numbers or bsuids, whole with their pk.
+
+    With ``lock`` nobody else changes them until the transaction ends.
+    """
+    having = (Contact.phone_number.in_(phone_numbers)) | (Contact.bsuid.in_(bsuids))
+    query = Contact.select(Contact.pk, *WHOLE).where(of_account(account_id), having).order_by(Contact.pk)
+    return list((query.for_update() if lock and database.for_update else query).dicts())
 
 
 def get_contact(contact_id: str) -> dict[str, Any] | None:
@@ -72,36 +135,40 @@ def get_contact(contact_id: str) -> dict[str, Any] | None:
 
 
 def lock_contact(contact_id: str) -> dict[str, Any] | None:
-    """Read a contact's key and names, and keep others from writing to it until the transaction ends."""
-    query = Contact.select(Contact.pk, Contact.name, Contact.profile_name, Contact.phone_number)
-    query = query.where(Contact.id == contact_id)
+    """Read all of a contact, and keep others from writing to it until the transaction ends."""
+    query = Contact.select().where(Contact.id == contact_id)
     if database.for_update:  # SQLite has locked the whole database already.
         query = query.for_update()
     return next(iter(query.dicts()), None)
 
 
-def list_contacts(
-    *, account_id: str | None, any_of: Sequence[list[str]], limit: int, offset: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Read one page in recent order and count the matches on all pages.
+class IdentifierTaken(Exception):
+    """Another contact of the account has the phone number or bsuid that this one was to get."""
 
-    ``any_of`` holds alternatives; a contact matches one when its search text has every term of it.
+
+def update_contact(contact_id: str, changes: dict[str, Any], now: datetime) -> dict[str, Any] | None:
+    """Change the given columns, time and version, and return the contact whole; None when there is none.
+
+    Raises IdentifierTaken.
     """
-    matching = Contact.select()
-    if account_id:
-        matching = matching.where(_of_account(account_id))
-    if any_of:
-        alternatives = [database.matches(Contact.pk, Contact.search_text, terms) for terms in any_of]
-        matching = matching.where(NodeList(alternatives, glue=" OR ", parens=True))
-    total = matching.select(SQL("COUNT(*)")).scalar()
-    page = matching.select(*SUMMARY).order_by(*RECENT_ORDER).limit(limit).offset(offset)
-    return list(page.dicts()), total
+    # Who waited for a lock brings an older time than whoever held it.
+    updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now)
+    changes = {**changes, "updated_at": updated_at, "version": Contact.version + 1}
+    query = Contact.update(changes).where(Contact.id == contact_id).returning(*WHOLE).dicts()
+    if not changes.keys() & IDENTIFIERS:
+        return next(iter(query.execute()), None)
+    try:
+        with database.atomic():  # A savepoint: PostgreSQL can't go on behind a refused write without.
+            return next(iter(query.execute()), None)
+    except IntegrityError as error:
+        raise IdentifierTaken from error
 
 
-def update_contact(contact_id: str, changes: dict[str, Any]) -> dict[str, Any] | None:
-    """Change the given columns and return the contact whole; None when there is none."""
-    changed = Contact.update(changes).where(Contact.id == contact_id).returning(*WHOLE).dicts().execute()
-    return next(iter(changed), None)
+def replace_tags(contact_pk: int, tags: list[str]) -> None:
+    """Make these the tags that a contact is found by."""
+    ContactTag.delete().where(ContactTag.contact == contact_pk).execute()
+    if tags:
+        ContactTag.insert_many([{"contact": contact_pk, "tag": tag} for tag in tags]).execute()
 
 
 def delete_contact(contact_id: str) -> bool:
@@ -109,5 +176,5 @@ def delete_contact(contact_id: str) -> bool:
     return bool(Contact.delete().where(Contact.id == contact_id).execute())
 
 
-def _of_account(account_id: str | None) -> Any:
+def of_account(account_id: str | None) -> Any:
     return Contact.account_id == account_id if account_id else Contact.account_id.is_null()

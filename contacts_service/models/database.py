@@ -64,3 +64,8 @@ def writing() -> Iterator[None]:
     """Hold a connection and a transaction that commits at the end, or rolls back when anything is raised."""
     with _unavailable_when_it_fails(), database.connection_context(), database.atomic():
         yield
+
+
+def lock_key(key: str) -> None:
+    """Wait until no other transaction holds this key, and hold it until this one ends."""
+    database.lock_key(key)

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from peewee import Field, Node, WrappedNode
+from peewee import Field, Node
 
 
 class JSONText(str):
@@ -54,8 +54,7 @@ class JSONTextField(Field):
         return None if value is None else JSONText(value)
 
 
-class NewestFirst(WrappedNode):
-    """Descending order with NULL last, in an index or in ORDER BY, as each database writes it."""
+class OrderedTextField(Field):
+    """Text that sorts by code points on both databases, whatever language PostgreSQL's database has."""
 
-    def __sql__(self, ctx: Any) -> Any:
-        return ctx.sql(self.node).literal(ctx.state.newest_first)
+    field_type = "ORDEREDTEXT"

@@ -5,7 +5,7 @@ from typing import Any
 from peewee import SQL, TextField
 
 from contacts_service.models.database import Table
-from contacts_service.models.fields import IdField, JSONTextField, NewestFirst, TimeField
+from contacts_service.models.fields import IdField, JSONTextField, TimeField
 
 
 class Flow(Table):
@@ -16,7 +16,7 @@ class Flow(Table):
     updated_at = TimeField()
 
 
-CREATED_ORDER = (NewestFirst(Flow.created_at), Flow.id)
+CREATED_ORDER = (Flow.created_at.desc(), Flow.id)
 Flow.add_index(Flow.index(*CREATED_ORDER, name="flow_created"))
 
 WHOLE = (Flow.id, Flow.name, Flow.panel_config, Flow.created_at, Flow.updated_at)

@@ -6,7 +6,7 @@ from peewee import JOIN, BigAutoField, Check, ForeignKeyField, TextField
 
 from contacts_service.models.contacts import Contact
 from contacts_service.models.database import Table
-from contacts_service.models.fields import IdField, JSONTextField, NewestFirst, TimeField
+from contacts_service.models.fields import IdField, JSONTextField, TimeField
 from contacts_service.models.flows import Flow
 
 SHOWN_STATUSES = ("active", "completed")
@@ -25,7 +25,7 @@ class Session(Table):
     updated_at = TimeField()
 
 
-NEWEST_FIRST = (NewestFirst(Session.created_at), NewestFirst(Session.pk))
+NEWEST_FIRST = (Session.created_at.desc(), Session.pk.desc())
 Session.add_index(Session.index(Session.contact, Session.id, unique=True, name="session_contact_id"))
 Session.add_index(Session.index(Session.contact, *NEWEST_FIRST, name="session_contact_created"))
 
@@ -103,6 +103,6 @@ def _newest_shown(contact_pk: Any) -> Any:
     return (
         sessions.select(sessions.pk)
         .where(sessions.contact == contact_pk, sessions.status.in_(SHOWN_STATUSES))
-        .order_by(NewestFirst(sessions.created_at), NewestFirst(sessions.pk))
+        .order_by(sessions.created_at.desc(), sessions.pk.desc())
         .limit(1)
     )

@@ -2,13 +2,16 @@
 
 import re
 import unicodedata
+from itertools import groupby
 
 # Letters with a stroke and other letters of their own, which Unicode does not decompose into a letter and a mark.
 _UNDECOMPOSED = str.maketrans(
     {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "þ": "th"}
 )
 _POINTS, _FIRST_ACCENT = range(10, 37), 200  # Canonical combining classes, see _is_accent.
-_PHONE_LIKE = re.compile(r"[\s+().\-\[\]0-9]*[0-9][\s+().\-\[\]0-9]*")
+# Words that are parts of a phone number: digits with what people write between them, U+2010 to U+2015 being dashes.
+_PHONE_PART = re.compile(r"[+().\-\[\]\u2010-\u20150-9]+")
+_FEWEST_DIGITS_BEHIND_00 = 5
 
 
 def normalise(text: str) -> str:
@@ -45,15 +48,17 @@ def alternatives(query: str) -> list[list[str]]:
 
     >>> alternatives("Smith JOHN")
     [['smith', 'john']]
-    >>> alternatives("+1 (234) 567")
-    [['+1', '(234)', '567'], ['1234567']]
+    >>> alternatives("+1 (234) 567 smith")
+    [['+1', '(234)', '567', 'smith'], ['1234567', 'smith']]
     """
-    normalised = normalise(query)
-    found = [words] if (words := list(dict.fromkeys(normalised.split()))) else []
-    if _PHONE_LIKE.fullmatch(normalised):
-        digits = re.sub("[^0-9]", "", normalised)
-        found += [[digits]]
-        # 00 is how many countries dial +.
-        if digits.startswith("00") and len(digits) > len("00"):
-            found += [[digits[2:]]]
-    return [terms for position, terms in enumerate(found) if terms not in found[:position]]
+    words = normalise(query).split()
+    found = [words]
+    # Neighbouring words that look like a phone number count by their digits, however these are grouped.
+    runs = [list(run) for _, run in groupby(words, lambda word: bool(_PHONE_PART.fullmatch(word)))]
+    digits = [re.sub("[^0-9]", "", "".join(run)) if _PHONE_PART.fullmatch(run[0]) else "" for run in runs]
+    found.append([term for run, number in zip(runs, digits, strict=True) for term in ([number] if number else run)])
+    # 00 is how many countries dial +.
+    if len(runs) == 1 and digits[0].startswith("00") and len(digits[0]) >= len("00") + _FEWEST_DIGITS_BEHIND_00:
+        found.append([digits[0].removeprefix("00")])
+    distinct = [list(dict.fromkeys(terms)) for terms in found]
+    return [terms for position, terms in enumerate(distinct) if terms and terms not in distinct[:position]]

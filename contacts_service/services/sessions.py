@@ -5,10 +5,11 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.errors import NoSession, NotFound
+from contacts_service.errors import NotFound
 from contacts_service.models import contacts, sessions
 from contacts_service.models.database import reading, writing
 from contacts_service.models.fields import JSONText
+from contacts_service.services.merge_patch import merged_document
 
 _NO_VARIABLES = JSONText("{}")
 _NO_PANEL = JSONText('{"sections":[]}')
@@ -42,52 +43,34 @@ def put_session(
     Raises NotFound.
     """
     contact_pk = _lock_contact(contact_id)
-    now = datetime.now(UTC)
-    changes = {"session_data": session_data, "updated_at": now, **given}
-    is_new = session_id is None or sessions.find_session(contact_pk, session_id) is None
-    session_id = session_id or str(uuid_utils.uuid7())
-    if is_new:
-        created = {"id": session_id, "contact": contact_pk, "status": "active", "created_at": now}
-        sessions.insert_session({**created, **changes})
-    else:
-        sessions.update_session(contact_pk, session_id, changes)
-    return _with_panel(sessions.get_session(contact_pk, session_id)), is_new
+    existing = sessions.find_session(contact_pk, session_id) if session_id else None
+    return _store(contact_pk, existing, {"id": session_id, "session_data": session_data, **given})
 
 
 @writing()
 def patch_session(
-    contact_id: str,
-    *,
-    session_data: dict[str, Any] | None = None,
-    session_id: str | None = None,
-    **given: Any,
-) -> dict[str, Any]:
+    contact_id: str, *, session_data: dict[str, Any] | None = None, session_id: str | None = None, **given: Any
+) -> tuple[dict[str, Any], bool]:
     """Merge variables (RFC 7396) into the session of this id, or into the newest active or completed one.
 
-    Raises NotFound for the contact or the session, NoSession without either.
+    Where there is none it starts, as RFC 5789 allows. Returns it and whether it is new. Raises NotFound.
     """
     contact_pk = _lock_contact(contact_id)
-    session = sessions.find_session(contact_pk, session_id)
-    if session is None:
-        raise NotFound("session", session_id) if session_id else NoSession
-    changes = {"updated_at": datetime.now(UTC), **given}
-    if session_data:
-        changes["session_data"] = merge_patch(session["session_data"].parsed(), session_data)
-    sessions.update_session(contact_pk, session["id"], changes)
-    return _with_panel(sessions.get_session(contact_pk, session["id"]))
+    existing = sessions.find_session(contact_pk, session_id)
+    merged = merged_document(existing["session_data"] if existing else None, session_data or {})
+    return _store(contact_pk, existing, {"id": session_id, "session_data": merged, **given})
 
 
-def merge_patch(target: Any, patch: Any) -> Any:
-    """Apply a JSON Merge Patch, as RFC 7396, section 2 defines it."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
+def _store(contact_pk: int, existing: dict[str, Any] | None, values: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Change the existing session or start one. Returns it and whether it is new."""
+    now = datetime.now(UTC)
+    session_id = existing["id"] if existing else values["id"] or str(uuid_utils.uuid7())
+    values = {**values, "id": session_id, "updated_at": now}
+    if existing:
+        sessions.update_session(contact_pk, session_id, values)
+    else:
+        sessions.insert_session({"contact": contact_pk, "status": "active", "created_at": now, **values})
+    return _with_panel(sessions.get_session(contact_pk, session_id)), existing is None
 
 
 def _lock_contact(contact_id: str) -> int:

@@ -1,0 +1,81 @@
+"""Use case of finding who somebody is by what WhatsApp says of them, or getting to know them."""
+
+from typing import Any
+
+from contacts_service.errors import ContactExists, IdentityConflict
+from contacts_service.models import contacts
+from contacts_service.models.database import lock_key, writing
+from contacts_service.services.contacts import insert, shown, update
+from contacts_service.services.phone_variants import written_forms
+
+_SAID_BY_WHATSAPP = ("profile_name", "username", "avatar_url")
+
+
+@writing()
+def resolve_contact(*, account_id: str | None = None, **who: Any) -> tuple[dict[str, Any], str | None]:
+    """Find the contact that the identifiers belong to, or create it.
+
+    ``who`` may hold ``phone_number`` (E.164), ``bsuid``, ``previous_bsuid`` and what WhatsApp says: ``profile_name``,
+    ``username``, ``avatar_url``. Identifiers that the contact lacked are filled in; a new bsuid takes the place of the
+    previous one; what WhatsApp says is renewed, and the name that people gave is left alone.
+
+    Returns the contact and by what it was found, None when it is new. Raises IdentityConflict, Unidentified.
+    """
+    return resolve(account_id, who)
+
+
+def resolve(account_id: str | None, who: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Find or create within a transaction; see resolve_contact."""
+    given = {name: value for name, value in who.items() if value is not None}
+    previous_bsuid = given.pop("previous_bsuid", None)
+    forms = written_forms(given["phone_number"]) if "phone_number" in given else []
+    if len(forms) > 1:
+        # A unique index keeps one form from being stored twice, but can't know that two forms are one person.
+        lock_key(f"{account_id}/{forms[0]}")
+    bsuids = [bsuid for bsuid in (given.get("bsuid"), previous_bsuid) if bsuid]
+    while True:
+        candidates = contacts.find_by_identifiers(account_id, phone_numbers=forms, bsuids=bsuids, lock=True)
+        contact, matched_by = _choose(candidates, given, previous_bsuid)
+        if contact is None:
+            # Somebody else may create it at this moment; then it is found in the next round.
+            if created := insert(account_id, given):
+                return shown(created), None
+            continue
+        changes = _changes(contact, given, matched_by)
+        if not changes:
+            return shown(contact), matched_by
+        try:
+            return update(contact["id"], changes), matched_by
+        except ContactExists:
+            continue  # Another contact got the identifier at this moment; the next round finds both.
+
+
+def _choose(
+    candidates: list[dict[str, Any]], given: dict[str, Any], previous_bsuid: str | None
+) -> tuple[dict[str, Any] | None, str]:
+    """Choose the one contact that all identifiers belong to, and say by which. Raises IdentityConflict."""
+    by_bsuid = {contact["bsuid"]: contact for contact in candidates if contact["bsuid"]}
+    by_phone = {contact["phone_number"]: contact for contact in candidates if contact["phone_number"]}
+    forms = written_forms(given["phone_number"]) if "phone_number" in given else []
+    found = [
+        ("bsuid", by_bsuid.get(given.get("bsuid"))),
+        ("previous_bsuid", by_bsuid.get(previous_bsuid)),
+    ]
+    if exact := by_phone.get(given.get("phone_number")):
+        found.append(("phone_number", exact))
+    else:
+        # Who has the number itself is no doubt meant, even when somebody else has its other form.
+        found += [("phone_variant", by_phone.get(form)) for form in forms]
+    matched = [(name, contact) for name, contact in found if contact]
+    if len(ids := {contact["id"] for _, contact in matched}) > 1:
+        raise IdentityConflict(sorted(ids))
+    return (matched[0][1], matched[0][0]) if matched else (None, "")
+
+
+def _changes(contact: dict[str, Any], given: dict[str, Any], matched_by: str) -> dict[str, Any]:
+    """What is to be written: identifiers that were missing, and what WhatsApp says if it says something new."""
+    changes = {name: given[name] for name in ("phone_number", "bsuid") if name in given and not contact[name]}
+    if matched_by == "previous_bsuid" and "bsuid" in given:
+        changes["bsuid"] = given["bsuid"]
+    said = {name: given[name] for name in _SAID_BY_WHATSAPP if name in given}
+    return changes | {name: value for name, value in said.items() if value != contact[name]}

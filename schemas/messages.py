@@ -1,0 +1,155 @@
+"""A message of the conversation with a contact. The service records messages; others send them."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from schemas.contacts import ACCOUNT_ID, CONTACT_ID, MATCHED_BY, Contact, ContactIdentity
+from schemas.envelope import Answer
+from schemas.fields import Id, JsonObject, Moment, QueryInteger, Text
+
+MESSAGE_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c44"
+WA_MESSAGE_ID = "wamid.HBgLMTIzNDU2Nzg5MBUCABIYFjNFQjBDMEE3"
+DIRECTIONS = ["incoming", "outgoing"]
+STATUSES = ["pending", "sent", "delivered", "read", "failed"]
+TYPES = [
+    "text",
+    "image",
+    "video",
+    "audio",
+    "document",
+    "sticker",
+    "location",
+    "contacts",
+    "interactive",
+    "button",
+    "template",
+    "reaction",
+    "order",
+    "system",
+    "unsupported",
+]
+LARGEST_CONTENT = 64 * 1024
+
+
+def _wa_message_id(**kwargs: Any) -> Text:
+    what = "WhatsApp's id of the message; an account has it once."
+    return Text(longest=255, shortest=1, metadata={"description": what, "example": WA_MESSAGE_ID}, **kwargs)
+
+
+def _account_id() -> Id:
+    return Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+
+
+class MessageCreate(Schema):
+    """One message to record."""
+
+    EXAMPLE: dict[str, Any] = {
+        "wa_message_id": WA_MESSAGE_ID,
+        "direction": "incoming",
+        "type": "text",
+        "content": {"body": "Where is my order?"},
+        "timestamp": "2024-01-01T12:00:00Z",
+    }
+    wa_message_id = _wa_message_id()
+    direction = fields.String(required=True, validate=validate.OneOf(DIRECTIONS))
+    type = fields.String(required=True, validate=validate.OneOf(TYPES))
+    content = JsonObject(
+        required=True,
+        most_bytes=LARGEST_CONTENT,
+        metadata={
+            "description": "Kept as it came: what WhatsApp's webhook holds under the name of the type.",
+            "example": {"body": "Where is my order?"},
+        },
+    )
+    status = fields.String(
+        validate=validate.OneOf(STATUSES),
+        metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
+    )
+    timestamp = Moment(
+        metadata={"description": "When it was written; by default now.", "example": "2024-01-01T12:00:00Z"}
+    )
+
+
+class MessageReceive(MessageCreate):
+    """One message to record, and who its contact is."""
+
+    EXAMPLE = {"account_id": ACCOUNT_ID, "contact": ContactIdentity.EXAMPLE, **MessageCreate.EXAMPLE}
+    account_id = _account_id()
+    contact = fields.Nested(ContactIdentity, required=True)
+
+
+class StatusPut(Schema):
+    """What became of a message."""
+
+    EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    timestamp = Moment(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
+    error = JsonObject(
+        most_bytes=LARGEST_CONTENT,
+        metadata={"description": "Why it failed, as WhatsApp says.", "example": {"code": 131026}},
+    )
+
+
+class StatusByWaIdPut(StatusPut):
+    """What became of a message, for a caller that knows only WhatsApp's id."""
+
+    EXAMPLE = {"account_id": ACCOUNT_ID, "wa_message_id": WA_MESSAGE_ID, **StatusPut.EXAMPLE}
+    account_id = _account_id()
+    wa_message_id = _wa_message_id(required=True)
+
+
+class MessageListQuery(Schema):
+    limit = QueryInteger(least=1, most=100, load_default=50, metadata={"description": "Items per page.", "example": 50})
+    before = Id(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
+    after = Id(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})
+
+
+class Message(Answer):
+    """A message as it was recorded."""
+
+    EXAMPLE: dict[str, Any] = {
+        "id": MESSAGE_ID,
+        "contact_id": CONTACT_ID,
+        **MessageCreate.EXAMPLE,
+        "status": None,
+        "status_at": None,
+        "error": None,
+        "created_at": "2024-01-01T12:00:01Z",
+    }
+    id = fields.UUID(required=True)
+    contact_id = fields.UUID(required=True)
+    wa_message_id = fields.String(required=True, allow_none=True)
+    direction = fields.String(required=True, validate=validate.OneOf(DIRECTIONS))
+    type = fields.String(required=True, validate=validate.OneOf(TYPES))
+    content = fields.Dict(required=True, keys=fields.String())
+    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*STATUSES, None]))
+    status_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "When it got its status."}
+    )
+    error = fields.Dict(required=True, allow_none=True, keys=fields.String())
+    timestamp = fields.AwareDateTime(required=True, metadata={"description": "When it was written."})
+    created_at = fields.AwareDateTime(required=True, metadata={"description": "When it was recorded."})
+
+
+class ReceivedMessage(Message):
+    """A message with its contact."""
+
+    EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, "matched_by": "phone_number"}
+    contact = fields.Nested(Contact, required=True)
+    matched_by = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf([*MATCHED_BY, None]),
+        metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
+    )
+
+
+class MessageList(Answer):
+    """A part of the conversation, oldest message first."""
+
+    EXAMPLE = {"items": [Message.EXAMPLE], "has_more": False}
+    items = fields.List(fields.Nested(Message), required=True)
+    has_more = fields.Boolean(
+        required=True, metadata={"description": "Whether there are more: newer ones with after, else older ones."}
+    )

@@ -1,0 +1,218 @@
+"""Filters of the list, and the cursor that leads through it while others write."""
+
+import base64
+import itertools
+import random
+import re
+from typing import Any
+
+import pytest
+from caller import Caller
+from flask import Flask
+from playhouse.test_utils import count_queries
+
+from contacts_service.models.database import database
+
+ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
+
+
+def follow(caller: Caller, meanwhile: Any = None, **query: Any) -> list[str]:
+    """Follow next_cursor to the end, and do something between the pages."""
+    answer = caller.get("/api/contacts", **query).data
+    names = [contact["name"] for contact in answer["items"]]
+    while answer["next_cursor"]:
+        if meanwhile:
+            meanwhile()
+        answer = caller.get("/api/contacts", **{**query, "cursor": answer["next_cursor"]}).data
+        assert answer["items"]
+        assert answer["page"] is None
+        names += [contact["name"] for contact in answer["items"]]
+    return names
+
+
+@pytest.fixture
+def crowd(caller: Caller) -> list[dict[str, Any]]:
+    """25 contacts, some with account, user, tags and messages of equal times."""
+    contacts = []
+    for number in range(25):
+        fields: dict[str, Any] = {"name": f"{number:02} Smith"}
+        if number % 2:
+            fields["account_id"] = ACCOUNT
+        if number % 3 == 0:
+            fields["tags"] = ["vip", f"mod{number % 5}"]
+        contact = caller.create(f"+12345678{number:02}", **fields)
+        path = f"/api/contacts/{contact['id']}"
+        if number % 4 == 0:
+            caller.put(f"{path}/assign", {"user_id": USER})
+        if number % 5 < 3:
+            moment = f"2024-01-0{number % 3 + 1}T00:00:00Z"
+            body = {"direction": "outgoing", "type": "text", "content": {}, "timestamp": moment}
+            caller.post(f"{path}/messages", body)
+        contacts.append(contact)
+    return contacts
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"account_id": ACCOUNT},
+    {"account_id": "none"},
+    {"assigned_to": USER},
+    {"assigned_to": "none"},
+    {"tags": "vip"},
+    {"tags": "mod0,mod1"},
+    {"search": "smith"},
+    {"search": "1"},
+    {"search": "smith", "account_id": ACCOUNT, "assigned_to": "none"},
+]
+
+
+def expected_numbers(query: dict[str, Any]) -> set[int]:
+    chosen = set(range(25))
+    if query.get("account_id") == ACCOUNT:
+        chosen &= set(range(1, 25, 2))
+    if query.get("account_id") == "none":
+        chosen &= set(range(0, 25, 2))
+    if query.get("assigned_to") == USER:
+        chosen &= set(range(0, 25, 4))
+    if query.get("assigned_to") == "none":
+        chosen -= set(range(0, 25, 4))
+    if query.get("tags") == "vip":
+        chosen &= set(range(0, 25, 3))
+    if query.get("tags") == "mod0,mod1":
+        chosen &= {number for number in range(0, 25, 3) if number % 5 in {0, 1}}
+    return chosen
+
+
+@pytest.mark.parametrize("query", FILTERS, ids=str)
+@pytest.mark.usefixtures("crowd")
+def test_every_filter_finds_its_contacts_page_by_page_and_by_cursor(caller: Caller, query: dict[str, Any]) -> None:
+    names = {f"{number:02} Smith" for number in expected_numbers(query)}
+    for sort in ("recent", "created"):
+        whole = caller.names(limit=100, sort=sort, **query)
+        assert set(whole) == names
+        assert len(whole) == len(names)
+        for limit in (1, 4, 24):
+            assert follow(caller, limit=limit, sort=sort, **query) == whole, (sort, limit)
+            pages = [caller.names(limit=limit, sort=sort, page=page, **query) for page in range(1, 27)]
+            assert list(itertools.chain(*pages)) == whole, (sort, limit)
+    created = caller.names(limit=100, sort="created", **query)
+    assert created == sorted(created), "oldest first"
+    assert caller.names(limit=100, **query) == caller.names(limit=100, sort="recent", **query)
+
+
+def test_filters_by_identifier(caller: Caller, crowd: list[dict[str, Any]]) -> None:
+    assert caller.names(phone_number="00 1 (234) 567-803") == ["03 Smith"]
+    assert caller.names(phone_number="+1999999999") == []
+    hidden = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "hidden"}).data
+    assert caller.names(bsuid="US.1A2b3C") == ["hidden"]
+    ids = ",".join([crowd[4]["id"].upper(), hidden["id"], "01890a5d-ac96-774b-bcce-b302099a8057"])
+    assert sorted(caller.names(ids=ids)) == ["04 Smith", "hidden"]
+    assert caller.names(ids=crowd[4]["id"], account_id=ACCOUNT) == []
+
+
+@pytest.mark.parametrize("query", FILTERS, ids=str)
+def test_by_creation_a_cursor_visits_all_that_exist_throughout_exactly_once(
+    caller: Caller, crowd: list[dict[str, Any]], query: dict[str, Any]
+) -> None:
+    """Meanwhile others create, delete, assign, rename and write to contacts in front of and behind the reader."""
+    chance = random.Random(str(query))
+    staying = set(chance.sample(range(25), 15))
+    leaving = [contact for number, contact in enumerate(crowd) if number not in staying]
+    fresh = iter(range(100, 1000))
+
+    def meanwhile() -> None:
+        for _ in range(2):
+            caller.create(f"+1999000{next(fresh)}", name="fresh", account_id=chance.choice([None, ACCOUNT]))
+        if leaving:
+            caller.delete(f"/api/contacts/{leaving.pop(chance.randrange(len(leaving)))['id']}")
+        path = f"/api/contacts/{crowd[chance.choice(sorted(staying))]['id']}"
+        caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
+        caller.put(path, {"profile_name": "renamed"})
+
+    visited = follow(caller, meanwhile, limit=3, sort="created", **query)
+    throughout = [f"{number:02} Smith" for number in sorted(staying & expected_numbers(query))]
+    assert [name for name in visited if name in set(throughout)] == throughout
+
+
+def test_by_recency_what_stays_put_is_neither_missed_nor_doubled(caller: Caller, crowd: list[dict[str, Any]]) -> None:
+    chance = random.Random(7)
+    moving = set(chance.sample(range(25), 10))
+    before = [name for name in caller.names(limit=100) if int(name[:2]) not in moving]
+
+    def meanwhile() -> None:
+        path = f"/api/contacts/{crowd[chance.choice(sorted(moving))]['id']}"
+        caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
+
+    visited = follow(caller, meanwhile, limit=3)
+    assert [name for name in visited if int(name[:2]) not in moving] == before
+
+
+def test_a_cursor_that_was_not_given_out_for_this_list(caller: Caller, crowd: list[dict[str, Any]]) -> None:
+    assert crowd
+    cursor = caller.get("/api/contacts", limit=5, account_id=ACCOUNT).data["next_cursor"]
+    assert caller.get("/api/contacts", limit=3, account_id=ACCOUNT.upper(), cursor=cursor).status == 200
+    raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    forged = [
+        base64.urlsafe_b64encode(raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :]).decode().rstrip("=")
+        for position in range(len(raw))
+    ]
+    for wrong in [*forged, cursor[:-4], "x", "é", "=", "null", base64.urlsafe_b64encode(b"[]").decode()]:
+        answer = caller.get("/api/contacts", account_id=ACCOUNT, cursor=wrong)
+        assert (answer.status, list(answer.errors)) == (400, ["cursor"]), wrong
+    for foreign in ({}, {"account_id": "none"}, {"account_id": ACCOUNT, "sort": "created"}, {"search": "smith"}):
+        answer = caller.get("/api/contacts", cursor=cursor, **foreign)
+        assert (answer.status, list(answer.errors)) == (400, ["cursor"]), foreign
+    both = caller.get("/api/contacts", account_id=ACCOUNT, cursor=cursor, page=2)
+    assert (both.status, list(both.errors)) == (400, ["cursor"])
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"sort": "name"}, "sort"),
+        ({"assigned_to": "nobody"}, "assigned_to"),
+        ({"account_id": "None"}, "account_id"),
+        ({"tags": ""}, "tags"),
+        ({"tags": "a,,b"}, "tags"),
+        ({"tags": ",".join("a" * 51)}, "tags"),
+        ({"phone_number": "12"}, "phone_number"),
+        ({"bsuid": "12"}, "bsuid"),
+        ({"ids": "1,2"}, "ids"),
+        ({"ids": ",".join([USER] * 101)}, "ids"),
+    ],
+)
+def test_filters_that_break_the_schema(caller: Caller, query: dict[str, str], field: str) -> None:
+    answer = caller.get("/api/contacts", **query)
+    assert (answer.status, list(answer.errors)) == (400, [field])
+
+
+def test_a_page_behind_a_cursor_begins_within_an_index(
+    app: Flask, caller: Caller, crowd: list[dict[str, Any]], kind: str
+) -> None:
+    """Its cost is that of a first page: neither database sorts or walks from the beginning."""
+    assert crowd
+    for query, index in (
+        ({}, "contact_recent"),
+        ({"account_id": ACCOUNT}, "contact_account_recent"),
+        ({"assigned_to": USER}, "contact_assigned_recent"),
+        ({"sort": "created"}, "contact_created"),
+        ({"sort": "created", "account_id": ACCOUNT}, "contact_account_created"),
+    ):
+        cursor = caller.get("/api/contacts", limit=3, **query).data["next_cursor"]
+        with count_queries() as queries:
+            app.test_client().get("/api/contacts", query_string={"limit": 3, "cursor": cursor, **query})
+        assert queries.count == 2
+        [page] = [record.msg for record in queries.get_queries() if "ORDER BY" in record.msg[0]]
+        with database.connection_context(), database.atomic():
+            if kind == "postgresql":
+                for setting in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
+                    database.execute_sql(f"SET LOCAL {setting} = off")
+                plan = "\n".join(row[0] for row in database.execute_sql(f"EXPLAIN {page[0]}", page[1]))
+                range_of_index = plan.partition("Index Cond:")[2].partition("Filter:")[0]
+                assert "ROW(" in range_of_index, plan
+            else:
+                plan = "\n".join(row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {page[0]}", page[1]))
+                assert "TEMP B-TREE" not in plan
+                assert re.search(r"[<>]\(\?,\?\)", plan), plan
+        assert f"{index} " in plan, plan

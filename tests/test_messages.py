@@ -1,0 +1,316 @@
+"""Conversation history: recorded once, in order whatever the order of arrival, statuses that only rise."""
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from caller import Caller
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def message(number: int = 0, *, second: int | None = None, **fields: Any) -> dict[str, Any]:
+    """A message that WhatsApp numbered; ``second`` is its time."""
+    moment = START + timedelta(seconds=number if second is None else second)
+    return {
+        "wa_message_id": f"wamid.{number:04}",
+        "direction": "incoming",
+        "type": "text",
+        "content": {"body": f"text {number}"},
+        "timestamp": moment.isoformat(),
+        **fields,
+    }
+
+
+@pytest.fixture
+def contact(caller: Caller) -> str:
+    return f"/api/contacts/{caller.create(account_id=ACCOUNT)['id']}"
+
+
+def shown(caller: Caller, path: str) -> dict[str, Any]:
+    fields = ("last_message_at", "last_message_preview", "last_inbound_at", "unread_count")
+    return {name: caller.get(path).data[name] for name in fields}
+
+
+def test_a_recorded_message_is_answered_and_listed(caller: Caller, contact: str) -> None:
+    content = {"body": "Hello", "nested": {"kept": [1, 2**70, None]}}
+    answer = caller.post(f"{contact}/messages", message(1, content=content))
+    assert answer.status == 201
+    assert answer.data == {
+        "id": answer.data["id"],
+        "contact_id": contact.rpartition("/")[2],
+        "wa_message_id": "wamid.0001",
+        "direction": "incoming",
+        "type": "text",
+        "content": content,
+        "status": None,
+        "status_at": None,
+        "error": None,
+        "timestamp": "2024-01-01T00:00:01Z",
+        "created_at": answer.data["created_at"],
+    }
+    assert caller.get(f"{contact}/messages").data == {"items": [answer.data], "has_more": False}
+
+
+def test_the_contact_shows_its_newest_message(caller: Caller, contact: str) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    moment = (now - timedelta(hours=23)).isoformat()
+    caller.post(f"{contact}/messages", message(1, timestamp=moment))
+    after = caller.get(contact).data
+    assert datetime.fromisoformat(after["last_message_at"]) == datetime.fromisoformat(moment)
+    assert after["last_inbound_at"] == after["last_message_at"]
+    assert (after["last_message_preview"], after["unread_count"], after["service_window_open"]) == ("text 1", 1, True)
+    caller.post(f"{contact}/messages", {"direction": "outgoing", "type": "image", "content": {"caption": "Look"}})
+    answered = caller.get(contact).data
+    assert (answered["last_message_preview"], answered["unread_count"]) == ("Look", 1)
+    assert answered["last_inbound_at"] == after["last_inbound_at"]
+    assert answered["last_message_at"] > after["last_message_at"]
+    assert answered["version"] == after["version"] + 1
+
+
+def test_the_service_window_closes_after_24_hours(caller: Caller, contact: str) -> None:
+    long_ago = (datetime.now(UTC) - timedelta(hours=24, seconds=1)).isoformat()
+    caller.post(f"{contact}/messages", message(1, timestamp=long_ago))
+    assert caller.get(contact).data["service_window_open"] is False
+
+
+@pytest.mark.parametrize(
+    ("message_type", "content", "expected"),
+    [
+        ("text", {"body": "é" * 150}, "é" * 100),
+        ("text", {"body": "🎉" * 150}, "🎉" * 100),
+        ("text", {"text": {"body": "inside"}}, "inside"),
+        ("text", {"text": "plain"}, "plain"),
+        ("text", {}, "Text"),
+        ("text", {"body": "  "}, "Text"),
+        ("text", {"body": 5}, "Text"),
+        ("image", {"id": "1", "caption": "Look"}, "Look"),
+        ("image", {"id": "1"}, "Image"),
+        ("button", {"text": "Yes", "payload": "YES"}, "Yes"),
+        ("interactive", {"type": "button_reply", "button_reply": {"id": "1", "title": "Agree"}}, "Agree"),
+        ("interactive", {"type": "list_reply", "list_reply": {"id": "1", "title": "Choose"}}, "Choose"),
+        ("interactive", {"type": "button", "body": {"text": "Choose one"}}, "Choose one"),
+        ("reaction", {"message_id": "x", "emoji": "👍"}, "👍"),
+        ("location", {"latitude": 1, "longitude": 2, "name": "Office"}, "Office"),
+        ("template", {"name": "welcome"}, "welcome"),
+        ("contacts", {"contacts": [{}]}, "Contact card"),
+        ("system", {"body": "A changed number"}, "A changed number"),
+        ("unsupported", {}, "Unsupported message"),
+    ],
+)
+def test_the_preview_is_text_caption_or_a_word(
+    caller: Caller, contact: str, message_type: str, content: dict[str, Any], expected: str
+) -> None:
+    caller.post(f"{contact}/messages", message(1, type=message_type, content=content))
+    assert caller.get(contact).data["last_message_preview"] == expected
+
+
+def test_the_same_message_again_changes_nothing(caller: Caller, contact: str) -> None:
+    first = caller.post(f"{contact}/messages", message(1)).data
+    before = caller.get(contact).data
+    again = caller.post(f"{contact}/messages", message(1, content={"body": "other"}, direction="outgoing"))
+    assert (again.status, again.data) == (200, first)
+    assert caller.get(contact).data == before
+    # The id is unique within an account: another contact of it gets the first record, another account its own.
+    sibling = caller.create("+1234567891", account_id=ACCOUNT)["id"]
+    assert caller.post(f"/api/contacts/{sibling}/messages", message(1)).data == first
+    assert caller.get(f"/api/contacts/{sibling}").data["unread_count"] == 0
+    for account in (OTHER_ACCOUNT, None):
+        stranger = caller.create("+1234567892", account_id=account)["id"]
+        assert caller.post(f"/api/contacts/{stranger}/messages", message(1)).status == 201
+        assert caller.post(f"/api/contacts/{stranger}/messages", message(1)).status == 200
+
+
+def test_messages_without_an_id_of_whatsapp_are_all_recorded(caller: Caller, contact: str) -> None:
+    body = {"direction": "incoming", "type": "text", "content": {"body": "Hi"}}
+    for _ in range(3):
+        assert caller.post(f"{contact}/messages", body).status == 201
+    assert len(caller.get(f"{contact}/messages").data["items"]) == 3
+
+
+def test_marking_read_sets_the_counter_to_zero(caller: Caller, contact: str) -> None:
+    for number in range(3):
+        caller.post(f"{contact}/messages", message(number))
+    before = caller.get(contact).data
+    read = caller.request("POST", f"{contact}/mark-read").data
+    assert read == {**before, "unread_count": 0, "version": before["version"] + 1, "updated_at": read["updated_at"]}
+    caller.post(f"{contact}/messages", message(3))
+    assert caller.get(contact).data["unread_count"] == 1
+
+
+def test_walking_the_history_both_ways_loses_and_doubles_nothing(caller: Caller, contact: str) -> None:
+    numbers = list(range(23))
+    random.Random(1).shuffle(numbers)
+    for number in numbers:
+        caller.post(f"{contact}/messages", message(number, second=number // 3))
+    whole = [item["wa_message_id"] for item in caller.get(f"{contact}/messages", limit=100).data["items"]]
+    assert whole == [f"wamid.{number:04}" for number in range(23)]
+    for limit in (1, 4, 22, 23):
+        page = caller.get(f"{contact}/messages", limit=limit).data
+        assert len(page["items"]) == limit
+        walked = page["items"]
+        while page["has_more"]:
+            page = caller.get(f"{contact}/messages", limit=limit, before=walked[0]["id"]).data
+            assert page["items"]
+            walked = page["items"] + walked
+        assert [item["wa_message_id"] for item in walked] == whole
+        forth, page = walked[:1], {"has_more": True}
+        while page["has_more"]:
+            page = caller.get(f"{contact}/messages", limit=limit, after=forth[-1]["id"]).data
+            forth += page["items"]
+        assert [item["wa_message_id"] for item in forth] == whole
+    between = caller.get(f"{contact}/messages", after=walked[5]["id"], before=walked[9]["id"]).data
+    assert [item["wa_message_id"] for item in between["items"]] == whole[6:9]
+
+
+def test_a_place_in_the_history_that_does_not_exist(caller: Caller, contact: str) -> None:
+    other = f"/api/contacts/{caller.create('+1234567899')['id']}"
+    foreign = caller.post(f"{other}/messages", message(1)).data["id"]
+    for bound in ("before", "after"):
+        for message_id in (UNKNOWN, foreign):
+            answer = caller.get(f"{contact}/messages", **{bound: message_id})
+            assert (answer.status, answer.code) == (404, "message_not_found")
+    assert caller.get(f"{contact}/messages").data == {"items": [], "has_more": False}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"direction": "sideways"}, "direction"),
+        ({"direction": None}, "direction"),
+        ({"type": "hologram"}, "type"),
+        ({"content": []}, "content"),
+        ({"content": {"body": "x" * 70_000}}, "content"),
+        ({"content": {"body": "\x00"}}, "content"),
+        ({"status": "lost"}, "status"),
+        ({"timestamp": "yesterday"}, "timestamp"),
+        ({"timestamp": "2024-01-01T12:00:00"}, "timestamp"),
+        ({"timestamp": "2024-01-01"}, "timestamp"),
+        ({"timestamp": "2024-02-30T12:00:00Z"}, "timestamp"),
+        ({"timestamp": "0001-01-01T00:00:00+14:00"}, "timestamp"),
+        ({"timestamp": 1704067200}, "timestamp"),
+        ({"wa_message_id": ""}, "wa_message_id"),
+        ({"from": "1"}, "from"),
+    ],
+)
+def test_bad_messages_name_the_field_and_change_nothing(
+    caller: Caller, contact: str, fields: dict[str, Any], field: str
+) -> None:
+    before = caller.get(contact).data
+    answer = caller.post(f"{contact}/messages", message(1, **fields))
+    assert (answer.status, list(answer.errors)) == (400, [field])
+    assert caller.get(contact).data == before
+
+
+# Statuses ------------------------------------------------------------------------------------------------------------
+
+
+def outgoing(caller: Caller, contact: str, **fields: Any) -> dict[str, Any]:
+    return caller.post(f"{contact}/messages", message(1, direction="outgoing", **fields)).data
+
+
+def test_a_status_moves_forward_and_a_late_lower_one_is_ignored(caller: Caller, contact: str) -> None:
+    sent = outgoing(caller, contact)
+    assert sent["status"] == "pending"
+    path = f"/api/messages/{sent['id']}/status"
+    delivered = caller.put(path, {"status": "delivered", "timestamp": "2024-01-01T00:01:00Z"}).data
+    assert delivered == {**sent, "status": "delivered", "status_at": "2024-01-01T00:01:00Z"}
+    for late in ("sent", "pending", "delivered"):
+        assert caller.put(path, {"status": late, "timestamp": "2024-01-01T00:02:00Z"}).data == delivered
+    assert caller.put(path, {"status": "read"}).data["status"] == "read"
+    assert caller.put(path, {"status": "failed"}).data["status"] == "read"
+
+
+def test_a_failure_keeps_its_error(caller: Caller, contact: str) -> None:
+    sent = outgoing(caller, contact, status="sent")
+    error = {"code": 131026, "title": "Message undeliverable"}
+    body = {"wa_message_id": "wamid.0001", "account_id": ACCOUNT, "status": "failed", "error": error}
+    failed = caller.put("/api/messages/status", body).data
+    assert (failed["id"], failed["status"], failed["error"]) == (sent["id"], "failed", error)
+    assert caller.put(f"/api/messages/{sent['id']}/status", {"status": "delivered"}).data == failed
+
+
+def test_a_status_of_no_message(caller: Caller) -> None:
+    answer = caller.put(f"/api/messages/{UNKNOWN}/status", {"status": "read"})
+    assert (answer.status, answer.code) == (404, "message_not_found")
+
+
+def test_a_status_that_comes_before_its_message_is_kept_for_it(caller: Caller, contact: str) -> None:
+    """WhatsApp's webhook may be faster than the sender that records what it sent."""
+    early = {"wa_message_id": "wamid.0001", "account_id": ACCOUNT}
+    for status, second in (("delivered", 5), ("sent", 4), ("delivered", 6)):
+        answer = caller.put(
+            "/api/messages/status", {**early, "status": status, "timestamp": f"2024-01-01T00:00:0{second}Z"}
+        )
+        assert (answer.status, answer.body["data"]) == (202, None)
+    caller.put("/api/messages/status", {"wa_message_id": "wamid.0001", "status": "read"})
+    recorded = outgoing(caller, contact, status="sent")
+    assert (recorded["status"], recorded["status_at"]) == ("delivered", "2024-01-01T00:00:05Z")
+
+
+def test_statuses_end_the_same_in_every_order(caller: Caller, contact: str) -> None:
+    """All orders of all sets of statuses, with the message itself at any place among them."""
+    statuses = ["sent", "delivered", "read", "failed"]
+    wa_id = itertools.count()
+    for size in range(1, 4):
+        for chosen in itertools.combinations(statuses, size):
+            ends = set()
+            for order in itertools.permutations([*chosen, "message"]):
+                number = f"wamid.{next(wa_id)}.{size}"
+                for step in order:
+                    if step == "message":
+                        body = message(1, wa_message_id=number, direction="outgoing")
+                        caller.post(f"{contact}/messages", body)
+                    else:
+                        moment = f"2024-01-01T00:00:0{statuses.index(step)}Z"
+                        body = {"account_id": ACCOUNT, "wa_message_id": number, "status": step, "timestamp": moment}
+                        caller.put("/api/messages/status", body)
+                final = caller.post(f"{contact}/messages", message(1, wa_message_id=number)).data
+                ends.add((final["status"], final["status_at"]))
+            assert len(ends) == 1, (chosen, ends)
+
+
+# Order ---------------------------------------------------------------------------------------------------------------
+
+arrivals = st.lists(
+    st.builds(
+        lambda second, direction, kind: {"second": second, "direction": direction, "type": kind},
+        st.integers(0, 3),
+        st.sampled_from(["incoming", "outgoing"]),
+        st.sampled_from(["text", "image"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=arrivals, shuffle=st.randoms(use_true_random=False))
+def test_messages_end_the_same_in_whatever_order_and_however_often_they_arrive(
+    caller: Caller, said: list[dict[str, Any]], shuffle: random.Random
+) -> None:
+    bodies = [message(number, **fields) for number, fields in enumerate(said)]
+    ends = []
+    for disorder in (False, True):
+        arriving = list(bodies)
+        if disorder:
+            arriving += shuffle.sample(bodies, len(bodies) // 2)
+            shuffle.shuffle(arriving)
+        path = f"/api/contacts/{caller.create(account_id=ACCOUNT)['id']}"
+        for body in arriving:
+            caller.post(f"{path}/messages", body)
+        history = caller.get(f"{path}/messages").data["items"]
+        ends.append((shown(caller, path), [item["wa_message_id"] for item in history]))
+        caller.delete(path)
+    assert ends[0] == ends[1]
+    final, order = ends[0]
+    newest = max(bodies, key=lambda body: (body["timestamp"], body["wa_message_id"]))
+    assert order[-1] == newest["wa_message_id"]
+    assert final["unread_count"] == sum(body["direction"] == "incoming" for body in bodies)
