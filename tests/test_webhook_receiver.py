@@ -1,0 +1,136 @@
+"""The example receiver, run on notifications as WhatsApp sends them: late, twice, in any order."""
+
+import importlib.util
+import random
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+from caller import Caller
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "webhooks"))
+import payloads
+
+
+@pytest.fixture
+def receiver(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example as a module, calling the application in process."""
+    spec = importlib.util.spec_from_file_location("webhook_receiver", ROOT / "examples" / "webhook_receiver.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(method: str, path: str, body: dict[str, Any]) -> Any:
+        answer = caller.request(method, path, json=body)
+        if answer.status >= 400:
+            raise RuntimeError(answer.body)
+        return answer.body["data"]
+
+    monkeypatch.setattr(module, "call", call)
+    return module
+
+
+def send(caller: Caller, receiver: ModuleType, wa_message_id: str, who: dict[str, Any]) -> None:
+    """Record what the chatbot sent, as the chatbot does."""
+    contact = {"phone_number": who.get("wa_id"), "bsuid": who["user_id"]}
+    body = {
+        "account_id": receiver.account_id(payloads.BUSINESS["phone_number_id"]),
+        "contact": {name: value for name, value in contact.items() if value},
+        "wa_message_id": wa_message_id,
+        "direction": "outgoing",
+        "type": "text",
+        "content": {"body": f"answer {wa_message_id}"},
+        "timestamp": f"2024-01-01T00:30:0{wa_message_id[-1]}Z",
+    }
+    assert caller.post("/api/messages", body).status in {200, 201}
+
+
+def state(caller: Caller) -> list[Any]:
+    """Everything that callers see, without what only says when it was recorded."""
+    passing = {"id", "contact_id", "created_at", "updated_at", "version", "service_window_open", "phone_number"}
+    people = []
+    for contact in caller.get("/api/contacts", limit=100).data["items"]:
+        history = caller.get(f"/api/contacts/{contact['id']}/messages", limit=100).data["items"]
+        shown = {name: value for name, value in contact.items() if name not in passing}
+        said = [{name: value for name, value in message.items() if name not in passing} for message in history]
+        people.append((shown, said))
+    return sorted(people, key=lambda person: person[0]["bsuid"])
+
+
+def test_in_order_shuffled_and_twice_it_ends_the_same(caller: Caller, receiver: ModuleType) -> None:
+    def deliver(steps: list[Any]) -> list[Any]:
+        for contact in caller.get("/api/contacts", limit=100).data["items"]:
+            caller.delete(f"/api/contacts/{contact['id']}")
+        for step in steps:
+            if isinstance(step, tuple):
+                send(caller, receiver, *step)
+            else:
+                receiver.receive(step)
+        return state(caller)
+
+    steps = [*payloads.MESSAGES, *payloads.SENT, *payloads.STATUSES]
+    in_order = deliver(steps)
+    assert deliver(steps + steps) == in_order
+    for seed in range(5):
+        chance = random.Random(seed)
+        shuffled = steps + chance.sample(steps, len(steps) // 2)
+        chance.shuffle(shuffled)
+        assert deliver(shuffled) == in_order, seed
+
+    assert [shown["profile_name"] for shown, _ in in_order] == ["Ana 🌷", "Kim", "Bob"]
+    ana, kim, bob = in_order
+    assert (ana[0]["unread_count"], kim[0]["unread_count"], bob[0]["unread_count"]) == (7, 3, 11)
+    assert [message["status"] for message in bob[1] if message["direction"] == "outgoing"] == ["read", "delivered"]
+    [failed] = [message for message in kim[1] if message["direction"] == "outgoing"]
+    assert (failed["status"], failed["error"]["code"]) == ("failed", 131026)
+    assert [message["content"]["body"] for message in bob[1] if message["timestamp"] == "2024-01-01T00:01:40Z"] == [
+        "In the same second, first",
+        "In the same second, second",
+    ]
+    assert kim[0]["username"] == "kim.hidden"
+    assert len(bob[0]["last_message_preview"]) <= 100
+
+
+def test_a_typed_name_survives_every_notification(caller: Caller, receiver: ModuleType) -> None:
+    receiver.receive(payloads.MESSAGES[0])
+    [contact] = caller.get("/api/contacts").data["items"]
+    caller.put(f"/api/contacts/{contact['id']}", {"name": "Ana Souza"})
+    for payload in payloads.MESSAGES:
+        receiver.receive(payload)
+    after = caller.get(f"/api/contacts/{contact['id']}").data
+    assert (after["name"], after["profile_name"]) == ("Ana Souza", "Ana 🌷")
+
+
+def test_who_changes_the_number_stays_the_same_contact(caller: Caller, receiver: ModuleType) -> None:
+    receiver.receive(payloads.MESSAGES[4])
+    [bob] = caller.get("/api/contacts").data["items"]
+    for payload in (payloads.NUMBER_CHANGED, payloads.AFTER_THE_CHANGE, payloads.NUMBER_CHANGED):
+        receiver.receive(payload)
+    [after] = caller.get("/api/contacts").data["items"]
+    assert (after["id"], after["phone_number"]) == (bob["id"], "+12195555358")
+    assert (after["bsuid"], after["unread_count"]) == ("US.24502319766413852029", 3)
+
+
+def test_who_gets_a_new_bsuid_stays_the_same_contact(caller: Caller, receiver: ModuleType) -> None:
+    receiver.receive(payloads.MESSAGES[8])
+    [kim] = caller.get("/api/contacts").data["items"]
+    receiver.receive(payloads.BSUID_CHANGED)
+    [after] = caller.get("/api/contacts").data["items"]
+    assert (after["id"], after["bsuid"], after["phone_number"]) == (kim["id"], "DE.11111111111111111111", None)
+
+
+def test_what_the_service_refuses_is_raised_so_that_whatsapp_delivers_again(
+    caller: Caller, receiver: ModuleType
+) -> None:
+    caller.post(
+        "/api/contacts/resolve", {"phone_number": "16505551234", "account_id": receiver.account_id("106540352242922")}
+    )
+    caller.post(
+        "/api/contacts/resolve",
+        {"bsuid": payloads.BOB["user_id"], "account_id": receiver.account_id("106540352242922")},
+    )
+    with pytest.raises(RuntimeError, match="identity_conflict"):
+        receiver.receive(payloads.MESSAGES[4])
