@@ -115,12 +115,8 @@ NUMBER_CHANGED = notification(
         }
     ]
 )
-AFTER_THE_CHANGE = incoming(
-    41,
-    {"wa_id": "12195555358", "user_id": "US.24502319766413852029", "profile": {"name": "Bob"}},
-    "text",
-    {"body": "New phone"},
-)
+NEW_BOB = {"wa_id": "12195555358", "user_id": "US.24502319766413852029", "profile": {"name": "Bob"}}
+AFTER_THE_CHANGE = incoming(41, NEW_BOB, "text", {"body": "New phone"})
 BSUID_CHANGED = notification(
     messages=[
         {
