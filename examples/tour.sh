@@ -67,6 +67,35 @@ has '"order_status":"shipped"'
 has '"flow_name":"Customer Support Flow"'
 call GET "/api/contacts/$id/sessions" 200
 
+# Conversation history: an incoming message, the same again, an answer and what became of it.
+call POST /api/messages 201 '{"account_id": "'$account'", "contact": {"phone_number": "1234567890", "profile_name": "John"},
+  "wa_message_id": "wamid.tour1", "direction": "incoming", "type": "text", "content": {"body": "Where is my order?"}}'
+has "\"contact_id\":\"$id\""
+has '"matched_by":"phone_number"'
+call POST "/api/contacts/$id/messages" 200 '{"wa_message_id": "wamid.tour1", "direction": "incoming", "type": "text",
+  "content": {"body": "Where is my order?"}}'
+call POST "/api/contacts/$id/messages" 201 '{"wa_message_id": "wamid.tour2", "direction": "outgoing", "type": "text",
+  "content": {"body": "On its way."}}'
+call PUT /api/messages/status 200 '{"account_id": "'$account'", "wa_message_id": "wamid.tour2", "status": "delivered"}'
+has '"status":"delivered"'
+
+# An agent's day: my contacts, one of them, its panel, its history, read, tagged, handed on.
+call GET "/api/contacts?assigned_to=$user&sort=recent&limit=5" 200
+has '"unread_count":1'
+call GET "/api/contacts/$id" 200
+has '"name":"John Smith","profile_name":"John"'
+has '"service_window_open":true'
+call GET "/api/contacts/$id/session-data" 200
+call GET "/api/contacts/$id/messages?limit=50" 200
+has '"has_more":false'
+call POST "/api/contacts/$id/mark-read" 200
+has '"unread_count":0'
+call PATCH "/api/contacts/$id" 200 '{"tags": ["vip"], "metadata": {"plan": "gold"}}'
+has '"metadata":{"custom_field":"updated_value","plan":"gold"}'
+call GET "/api/contacts?tags=vip,new&account_id=$account" 200
+has "$id"
+call PUT "/api/contacts/$id/assign" 200 '{"user_id": null}'
+
 # What goes wrong is told in the same envelope.
 call POST /api/contacts 400 '{"phone_number": "12", "nmae": "John"}'
 has '"errors":{"'

@@ -1,14 +1,18 @@
 """The example receiver, run on notifications as WhatsApp sends them: late, twice, in any order."""
 
 import importlib.util
+import json
+import os
 import random
+import subprocess
 import sys
+import urllib.request
 from types import ModuleType
 from typing import Any
 
 import pytest
 from caller import Caller
-from conftest import ROOT
+from conftest import ROOT, Service
 
 sys.path.insert(0, str(ROOT / "tests" / "webhooks"))
 import payloads
@@ -130,3 +134,19 @@ def test_what_the_service_refuses_is_raised_so_that_whatsapp_delivers_again(
         caller.post("/api/contacts/resolve", {"account_id": account, **who})
     with pytest.raises(RuntimeError, match="identity_conflict"):
         receiver.receive(payloads.MESSAGES[4])
+
+
+def test_it_runs_as_a_program(service: Service) -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/webhook_receiver.py"],
+        cwd=ROOT,
+        env={**os.environ, "CONTACTS_URL": service.url},
+        input=json.dumps(payloads.MESSAGES[0]),
+        text=True,
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with urllib.request.urlopen(f"{service.url}/api/contacts", timeout=10) as answer:
+        [contact] = json.load(answer)["data"]["items"]
+    assert contact["last_message_preview"] == "Oi! Vocês entregam hoje?"
