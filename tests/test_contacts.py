@@ -131,6 +131,18 @@ def test_put_takes_every_field_that_a_caller_may_say(caller: Caller) -> None:
     assert caller.get("/api/contacts", search="4915112345678").data["total"] == 1, "search knows the new number"
 
 
+def test_tags_are_replaced_whole_also_where_they_are_looked_up(caller: Caller) -> None:
+    contact = caller.create(name="John", tags=["old", "kept"])
+    assert caller.names(tags="old") == ["John"]
+    for method in (caller.put, caller.patch):
+        changed = method(f"/api/contacts/{contact['id']}", {"tags": ["kept", "new"]}).data
+        assert changed["tags"] == ["kept", "new"]
+        assert caller.names(tags="old") == []
+        assert caller.names(tags="new") == caller.names(tags="kept,new") == ["John"]
+    assert caller.put(f"/api/contacts/{contact['id']}", {"tags": []}).data["tags"] == []
+    assert caller.names(tags="kept,new") == []
+
+
 def test_a_contact_may_have_a_bsuid_alone(caller: Caller) -> None:
     contact = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "Hidden"}).data
     assert (contact["phone_number"], contact["bsuid"]) == (None, "US.1A2b3C")

@@ -125,7 +125,11 @@ def test_the_same_message_again_changes_nothing(caller: Caller, contact: str) ->
     for account in (OTHER_ACCOUNT, None):
         stranger = caller.create("+1234567892", account_id=account)["id"]
         assert caller.post(f"/api/contacts/{stranger}/messages", message(1)).status == 201
-        assert caller.post(f"/api/contacts/{stranger}/messages", message(1)).status == 200
+        again = caller.post(f"/api/contacts/{stranger}/messages", message(1))
+        assert (again.status, again.data["contact_id"]) == (200, stranger)
+        body = {"account_id": account, "wa_message_id": "wamid.0001", "status": "read"}
+        assert caller.put("/api/messages/status", body).data["contact_id"] == stranger
+    assert caller.get(f"{contact}/messages").data["items"] == [first], "no status of another account's message"
 
 
 def test_messages_without_an_id_of_whatsapp_are_all_recorded(caller: Caller, contact: str) -> None:
