@@ -28,7 +28,7 @@ format: $(VENV)/dev ## rewrite the code in the project's style
 	$(BIN)/ruff format .
 
 fuzz: $(VENV)/dev ## let schemathesis try the running service on both databases (minutes)
-	$(BIN)/python tests/fuzz.py $(ARGS)
+	PYTHONPATH=. $(BIN)/python tests/fuzz.py $(ARGS)
 
 lock: $(VENV)/dev ## pin the newest dependencies that setup.cfg allows
 	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \

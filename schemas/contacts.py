@@ -2,29 +2,21 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
-from schemas.envelope import Answer, cursor_page_of
+from schemas.envelope import Answer
 from schemas.fields import (
-    UUID_FORM,
     BoundedList,
-    CommaSeparated,
     Flag,
     Id,
-    IdOrNone,
     JsonObject,
     PhoneNumber,
-    QueryInteger,
     Text,
 )
 
 CONTACT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 ACCOUNT_ID = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 USER_ID = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
-
-# An OFFSET beyond 64 bits is no number to either database; nobody pages this far.
-LAST_PAGE = 10**12
-MATCHED_BY = ["bsuid", "previous_bsuid", "phone_number", "phone_variant"]
 
 
 # For the OpenAPI document: phone_number and bsuid are not both missing or null. Written with anyOf it would say the
@@ -43,81 +35,29 @@ TAG_FORM = r"[^,\u0000]{1,50}"
 BSUID_FORM = r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$"
 
 
-def _text(what: str, example: str, **kwargs: Any) -> Text:
+def text_field(what: str, example: str, **kwargs: Any) -> Text:
     kwargs = {"longest": 255, "allow_none": True, **kwargs}
     return Text(**kwargs, metadata={"description": what, "example": example})
 
 
-def _bsuid(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
-    return _text(what, "US.13491208655302741918", longest=150, pattern=BSUID_FORM)
+def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
+    return text_field(what, "US.13491208655302741918", longest=150, pattern=BSUID_FORM)
 
 
-def _phone_number(**kwargs: Any) -> PhoneNumber:
+def phone_number_field(**kwargs: Any) -> PhoneNumber:
     what = "Stored as E.164. Spaces, dots, dashes, brackets, a leading 00 and WhatsApp's bare digits are understood."
     return PhoneNumber(metadata={"description": what, "example": "+1234567890"}, **kwargs)
-
-
-class ContactListQuery(Schema):
-    page = QueryInteger(
-        least=1, most=LAST_PAGE, metadata={"description": "Page number, by default 1; not with cursor.", "example": 1}
-    )
-    cursor = Text(
-        longest=1000,
-        shortest=1,
-        metadata={
-            "description": "The next_cursor of an earlier page with the same filters and sort.",
-            "example": "TsgdeNoPWzEsbnVsbCwiMjAyNC0wMS0wMVQxMjowMDowMFoiXQ",
-        },
-    )
-    limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page.", "example": 20})
-    sort = fields.String(
-        validate=validate.OneOf(["recent", "created"]),
-        metadata={"description": "recent: newest message first; created: oldest contact first.", "example": "recent"},
-    )
-    search = Text(
-        longest=1000,
-        metadata={
-            "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name or the phone number; case and accents don't matter. A phone number may be written in any way.",
-            "example": "john",
-        },
-    )
-    account_id = IdOrNone(
-        metadata={"description": "Only the contacts of this WhatsApp account; none: of no account.", "example": "none"}
-    )
-    assigned_to = IdOrNone(
-        metadata={"description": "Only those this user looks after; none: nobody does.", "example": USER_ID}
-    )
-    tags = CommaSeparated(
-        form=TAG_FORM,
-        most=50,
-        longest=2550,
-        metadata={"description": "Only those with any of these tags, separated by commas.", "example": "vip,new"},
-    )
-    phone_number = _phone_number()
-    bsuid = _bsuid("Only the contact with this business-scoped user id.")
-    ids = CommaSeparated(
-        form=UUID_FORM.pattern,
-        most=100,
-        longest=3699,
-        metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
-    )
-
-    @validates_schema
-    def _page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
-        if "page" in data and "cursor" in data:
-            raise ValidationError("Send page or cursor, not both.", "cursor")
 
 
 class ContactFields(Schema):
     """What a caller may say of a contact."""
 
-    phone_number = _phone_number(allow_none=True)
-    bsuid = _bsuid()
-    name = _text("What people call the contact.", "John Doe")
-    profile_name = _text("What WhatsApp calls the contact.", "John")
-    username = _text("The user's WhatsApp username, which may change.", "john.doe")
-    avatar_url = _text("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
+    phone_number = phone_number_field(allow_none=True)
+    bsuid = bsuid_field()
+    name = text_field("What people call the contact.", "John Doe")
+    profile_name = text_field("What WhatsApp calls the contact.", "John")
+    username = text_field("The user's WhatsApp username, which may change.", "john.doe")
+    avatar_url = text_field("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
     tags = BoundedList(
         Text(longest=50, shortest=1, pattern=f"^{TAG_FORM}$"),
         most=50,
@@ -172,41 +112,6 @@ class ContactPatch(ContactUpdate):
     """A JSON Merge Patch (RFC 7396): ``metadata`` is merged, and null removes a key of it."""
 
     EXAMPLE = {"metadata": {"custom_field": None, "plan": "gold"}}
-
-
-class ContactResolve(Schema):
-    """Who somebody is, as WhatsApp says."""
-
-    EXAMPLE = {
-        "account_id": ACCOUNT_ID,
-        "phone_number": "1234567890",
-        "bsuid": "US.13491208655302741918",
-        "profile_name": "John",
-    }
-    account_id = Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
-    phone_number = _phone_number(allow_none=True)
-    bsuid = _bsuid()
-    previous_bsuid = _bsuid("The bsuid that the user had before this one.")
-    profile_name = _text("What WhatsApp calls the contact.", "John")
-    username = _text("The user's WhatsApp username.", "john.doe")
-    avatar_url = _text("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
-
-    class Meta:
-        json_schema = IDENTIFIED
-
-    @validates_schema
-    def _is_identified(self, data: dict[str, Any], **_: Any) -> None:
-        require_identifier(data)
-
-
-class ContactIdentity(ContactResolve):
-    """Who a message's contact is, as WhatsApp says; the message has the account."""
-
-    EXAMPLE = {"phone_number": "1234567890", "bsuid": "US.13491208655302741918", "profile_name": "John"}
-
-    class Meta:
-        exclude = ("account_id",)
-        json_schema = IDENTIFIED
 
 
 class ContactAssign(Schema):
@@ -282,18 +187,3 @@ class Contact(ContactSummary):
 
     EXAMPLE = {**ContactSummary.EXAMPLE, "metadata": {"custom_field": "value"}}
     metadata = fields.Dict(required=True, keys=fields.String())
-
-
-class ResolvedContact(Contact):
-    """A contact and by what it was found."""
-
-    EXAMPLE = {**Contact.EXAMPLE, "matched_by": "phone_number"}
-    matched_by = fields.String(
-        required=True,
-        allow_none=True,
-        validate=validate.OneOf([*MATCHED_BY, None]),
-        metadata={"description": "Null when the contact is new."},
-    )
-
-
-ContactPage = cursor_page_of(ContactSummary, "ContactPage")

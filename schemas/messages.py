@@ -4,9 +4,10 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from schemas.contacts import ACCOUNT_ID, CONTACT_ID, MATCHED_BY, Contact, ContactIdentity
+from schemas.contacts import ACCOUNT_ID, CONTACT_ID, Contact
 from schemas.envelope import Answer
 from schemas.fields import Id, JsonObject, Moment, QueryInteger, Text
+from schemas.identity import MATCHED_BY, ContactIdentity
 
 MESSAGE_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c44"
 WA_MESSAGE_ID = "wamid.HBgLMTIzNDU2Nzg5MBUCABIYFjNFQjBDMEE3"

@@ -7,18 +7,9 @@ from flask import Response
 from contacts_service.api.blueprint import Blueprint
 from contacts_service.api.envelope import success
 from contacts_service.services import contact_list, contacts, identity
-from schemas.contacts import (
-    CONTACT_ID,
-    Contact,
-    ContactAssign,
-    ContactCreate,
-    ContactListQuery,
-    ContactPage,
-    ContactPatch,
-    ContactResolve,
-    ContactUpdate,
-    ResolvedContact,
-)
+from schemas.contact_list import ContactListQuery, ContactPage
+from schemas.contacts import CONTACT_ID, Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate
+from schemas.identity import ContactResolve, ResolvedContact
 
 blueprint = Blueprint("contacts", __name__, url_prefix="/api/contacts", description="The people a business talks to.")
 

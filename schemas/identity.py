@@ -1,0 +1,66 @@
+"""Who somebody is, by what WhatsApp says."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate, validates_schema
+
+from schemas.contacts import (
+    ACCOUNT_ID,
+    IDENTIFIED,
+    WEB_ADDRESS,
+    Contact,
+    bsuid_field,
+    phone_number_field,
+    require_identifier,
+    text_field,
+)
+from schemas.fields import Id
+
+MATCHED_BY = ["bsuid", "previous_bsuid", "phone_number", "phone_variant"]
+
+
+class ContactResolve(Schema):
+    """Who somebody is, as WhatsApp says."""
+
+    EXAMPLE = {
+        "account_id": ACCOUNT_ID,
+        "phone_number": "1234567890",
+        "bsuid": "US.13491208655302741918",
+        "profile_name": "John",
+    }
+    account_id = Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+    phone_number = phone_number_field(allow_none=True)
+    bsuid = bsuid_field()
+    previous_bsuid = bsuid_field("The bsuid that the user had before this one.")
+    profile_name = text_field("What WhatsApp calls the contact.", "John")
+    username = text_field("The user's WhatsApp username.", "john.doe")
+    avatar_url = text_field("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
+
+    class Meta:
+        json_schema = IDENTIFIED
+
+    @validates_schema
+    def _is_identified(self, data: dict[str, Any], **_: Any) -> None:
+        require_identifier(data)
+
+
+class ContactIdentity(ContactResolve):
+    """Who a message's contact is, as WhatsApp says; the message has the account."""
+
+    EXAMPLE = {"phone_number": "1234567890", "bsuid": "US.13491208655302741918", "profile_name": "John"}
+
+    class Meta:
+        exclude = ("account_id",)
+        json_schema = IDENTIFIED
+
+
+class ResolvedContact(Contact):
+    """A contact and by what it was found."""
+
+    EXAMPLE = {**Contact.EXAMPLE, "matched_by": "phone_number"}
+    matched_by = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf([*MATCHED_BY, None]),
+        metadata={"description": "Null when the contact is new."},
+    )
