@@ -1,0 +1,85 @@
+"""Settings: what the environment says, or a clear refusal to start."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from contacts_service.settings import InvalidSetting, Settings
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_environment({"PORT": "", "DATABASE_URL": ""}) == Settings()
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    environment = {
+        "DATABASE_URL": "postgresql://u:p@db/contacts",
+        "CONTACTS_DATABASE_TIMEOUT": "2.5",
+        "CONTACTS_HOST": "127.0.0.2",
+        "PORT": "9000",
+        "WEB_CONCURRENCY": "3",
+        "CONTACTS_THREADS": "5",
+    }
+    assert Settings.from_environment(environment) == Settings(
+        database_url="postgresql://u:p@db/contacts",
+        database_timeout=2.5,
+        host="127.0.0.2",
+        port=9000,
+        workers=3,
+        threads=5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///data/contacts.db", "data/contacts.db"),
+        ("sqlite:////data/contacts.db", "/data/contacts.db"),
+        ("postgresql://localhost/contacts", None),
+    ],
+)
+def test_a_database_url_names_a_file_or_a_server(url: str, path: str | None) -> None:
+    assert Settings(database_url=url).sqlite_path == path
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://localhost/contacts"),
+        ("DATABASE_URL", "contacts.db"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("WEB_CONCURRENCY", "0"),
+        ("CONTACTS_THREADS", "-1"),
+        ("CONTACTS_DATABASE_TIMEOUT", "0"),
+        ("CONTACTS_DATABASE_TIMEOUT", "soon"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSetting, match=variable):
+        Settings.from_environment({variable: value})
+
+
+def test_a_refused_setting_never_shows_the_password() -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.from_environment({"DATABASE_URL": "postgresql://u:secret@db/contacts", "PORT": "-1"})
+    assert "secret" not in str(refused.value)
+
+
+def test_the_service_does_not_start_with_a_setting_that_cannot_be_meant() -> None:
+    started = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        cwd=ROOT,
+        env={**os.environ, "WEB_CONCURRENCY": "0"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert started.returncode != 0
+    assert "WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1" in started.stderr
