@@ -2,9 +2,12 @@
 
 import pytest
 from caller import Caller
+from flask import Flask
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from playhouse.test_utils import count_queries
 
+from contacts_service.models.database import database
 from contacts_service.services.search_text import normalise
 
 PEOPLE = {
@@ -164,3 +167,21 @@ def test_any_part_of_a_name_finds_it(caller: Caller, data: st.DataObject, name: 
         assert caller.names(search=name) == [name]
     finally:
         caller.delete(f"/api/contacts/{contact['id']}")
+
+
+def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kind: str) -> None:
+    for number in range(30):
+        caller.create(f"+12345678{number}", name="John Smith")
+    with count_queries() as queries:
+        app.test_client().get("/api/contacts?search=smith+john")
+    for record in queries.get_queries():
+        sql, parameters = record.msg
+        with database.connection_context(), database.atomic():
+            if kind == "postgresql":
+                database.execute_sql("SET LOCAL enable_seqscan = off")  # A table this small isn't worth an index.
+                database.execute_sql("SET LOCAL enable_indexscan = off")  # Nor is walking the list's order.
+                plan = "\n".join(row[0] for row in database.execute_sql(f"EXPLAIN {sql}", parameters))
+                assert "Bitmap Index Scan on contact_search_text" in plan, plan
+            else:
+                plan = "\n".join(row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters))
+                assert "SCAN contact_search VIRTUAL TABLE INDEX 0:M1" in plan, plan

@@ -101,8 +101,7 @@ def _enveloped(schema: type[Schema] | None) -> type[Schema]:
 def _document_errors(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add the errors of an operation: those that follow from what it takes, and those it declares by ``fails``."""
     declared = set(doc_info.get("manual_doc", {}).pop("x-codes", ()))
-    statuses = {406, 503} | {status for status, codes in CODES.items() if declared & codes.keys()}
-    statuses.add(400)
+    statuses = {400, 406, 503} | {status for status, codes in CODES.items() if declared & codes.keys()}
     if "requestBody" in doc:
         statuses |= {413, 415}
     elif "arguments" in doc_info:

@@ -11,7 +11,7 @@ from contacts_service.errors import InvalidCursor
 from contacts_service.models import contact_list
 from contacts_service.models.contact_list import Place
 from contacts_service.models.database import reading
-from contacts_service.services.contacts import shown
+from contacts_service.services.contact_steps import shown
 from contacts_service.services.paging import Page, page_of
 from contacts_service.services.search_text import alternatives
 

@@ -5,7 +5,7 @@ from typing import Any
 from contacts_service.errors import ContactExists, IdentityConflict
 from contacts_service.models import contacts
 from contacts_service.models.database import lock_key, writing
-from contacts_service.services.contacts import insert, shown, update
+from contacts_service.services.contact_steps import insert, shown, update
 from contacts_service.services.phone_variants import written_forms
 
 _SAID_BY_WHATSAPP = ("profile_name", "username", "avatar_url")

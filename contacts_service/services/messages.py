@@ -14,7 +14,7 @@ import uuid_utils
 from contacts_service.errors import NotFound
 from contacts_service.models import contacts, messages
 from contacts_service.models.database import lock_key, reading, writing
-from contacts_service.services.contacts import shown
+from contacts_service.services.contact_steps import shown
 from contacts_service.services.identity import resolve
 from contacts_service.services.message_preview import preview
 

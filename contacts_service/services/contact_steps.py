@@ -1,0 +1,83 @@
+"""Steps that several use cases of contacts take, within the transaction of the use case."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import uuid_utils
+
+from contacts_service.errors import ContactExists, IdentityConflict, NotFound, Unidentified
+from contacts_service.models import contacts
+from contacts_service.services.merge_patch import merged_document
+from contacts_service.services.search_text import searchable
+
+# WhatsApp lets a business answer freely for 24 hours after the user's last message (Cloud API, "Customer service
+# windows").
+SERVICE_WINDOW = timedelta(hours=24)
+_SEARCHED = {"name", "profile_name", "phone_number"}
+
+
+def shown(contact: dict[str, Any]) -> dict[str, Any]:
+    """Complete a row to what callers see."""
+    contact.pop("pk", None)
+    last_inbound_at = contact["last_inbound_at"]
+    is_open = last_inbound_at is not None and datetime.now(UTC) - last_inbound_at < SERVICE_WINDOW
+    return {**contact, "service_window_open": is_open}
+
+
+def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Insert a contact and its tags within a transaction; None when an identifier is taken. Raises Unidentified."""
+    if not any(fields.get(name) for name in contacts.IDENTIFIERS):
+        raise Unidentified
+    now = datetime.now(UTC)
+    values = {
+        "id": str(uuid_utils.uuid7()),
+        "account_id": account_id,
+        "tags": [],
+        "marketing_opt_out": False,
+        "metadata": {},
+        "unread_count": 0,
+        "created_at": now,
+        "updated_at": now,
+        "version": 1,
+        **fields,
+        "search_text": searchable(**{name: fields.get(name) for name in _SEARCHED}),
+    }
+    created = contacts.insert_contact(values)
+    if created and values["tags"]:
+        contacts.replace_tags(created["pk"], values["tags"])
+    return created
+
+
+def find(account_id: str | None, fields: dict[str, Any], *, lock: bool = False) -> list[dict[str, Any]]:
+    """Find the contacts of an account that have the phone number or bsuid of these fields."""
+    phone_numbers, bsuids = ([value] if (value := fields.get(name)) else [] for name in ("phone_number", "bsuid"))
+    return contacts.find_by_identifiers(account_id, phone_numbers=phone_numbers, bsuids=bsuids, lock=lock)
+
+
+def update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> dict[str, Any]:
+    """Change a contact within a transaction; see update_contact."""
+    changes = dict(changes)
+    merges = merge and "metadata" in changes
+    if merges or changes.keys() & (_SEARCHED | contacts.IDENTIFIERS | {"tags"}):
+        before = found(contacts.lock_contact(contact_id), contact_id)
+        if merges:
+            changes["metadata"] = merged_document(before["metadata"], changes["metadata"])
+        after = {**before, **changes}
+        if not any(after[name] for name in contacts.IDENTIFIERS):
+            raise Unidentified
+        changes["search_text"] = searchable(**{name: after[name] for name in _SEARCHED})
+        if "tags" in changes:
+            contacts.replace_tags(before["pk"], changes["tags"])
+    try:
+        changed = contacts.update_contact(contact_id, changes, datetime.now(UTC))
+    except contacts.IdentifierTaken:
+        others = {contact["id"] for contact in find(before["account_id"], changes)} - {contact_id}
+        raise (ContactExists(*others) if len(others) == 1 else IdentityConflict(sorted(others))) from None
+    return shown(found(changed, contact_id))
+
+
+def found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:
+    """Refuse to go on without a contact. Raises NotFound."""
+    if contact is None:
+        raise NotFound("contact", contact_id)
+    return contact
