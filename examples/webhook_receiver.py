@@ -14,22 +14,32 @@ import urllib.request
 import uuid
 from datetime import UTC, datetime
 
+CONFLICT = 409
 URL = os.environ.get("CONTACTS_URL", "http://127.0.0.1:8000")
 TYPES = {"text", "image", "video", "audio", "document", "sticker", "location", "contacts", "interactive", "button"}
 TYPES |= {"template", "reaction", "order", "system"}
 
 
 def receive(payload):
-    """Handle one notification: each change of each entry (Cloud API, "Webhooks", messages field)."""
+    """Handle one notification: each change of each entry (Cloud API, "Webhooks", messages field).
+
+    Everything that can be recorded is; only then what failed is raised.
+    """
+    failures = []
     for entry in payload.get("entry", []):
         for change in entry.get("changes", []):
             value = change["value"]
             if change.get("field") == "messages":
                 account = account_id(value["metadata"]["phone_number_id"])
-                for message in value.get("messages", []):
-                    receive_message(account, message, value.get("contacts", []))
-                for status in value.get("statuses", []):
-                    receive_status(account, status)
+                steps = [(receive_message, message) for message in value.get("messages", [])]
+                steps += [(receive_status, status) for status in value.get("statuses", [])]
+                for step, said in steps:
+                    try:
+                        step(account, said, value.get("contacts", []))
+                    except OSError as error:
+                        failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def receive_message(account, message, contacts):
@@ -53,7 +63,12 @@ def receive_message(account, message, contacts):
     new_number = system.get("wa_id") or system.get("new_wa_id")
     if system.get("type") == "user_changed_number" and new_number:
         # Only this notification says that the number itself has changed; a later one would just bring another number.
-        call("PUT", f"/api/contacts/{received['contact_id']}", {"phone_number": new_number})
+        try:
+            call("PUT", f"/api/contacts/{received['contact_id']}", {"phone_number": new_number})
+        except urllib.error.HTTPError as error:
+            if error.code != CONFLICT:
+                raise
+            print(f"{new_number} is a contact already: somebody has to look at the two", file=sys.stderr)
 
 
 def contact_of(message, contacts):
@@ -81,7 +96,7 @@ def content_of(message):
     return content if isinstance(content, dict) else {message["type"]: content}
 
 
-def receive_status(account, status):
+def receive_status(account, status, _):
     """Say what became of a message that somebody of ours sent, whether it is recorded yet or not."""
     body = {
         "account_id": account,
@@ -109,11 +124,8 @@ def call(method, path, body):
     request = urllib.request.Request(
         URL + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method
     )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)["data"]
-    except urllib.error.HTTPError as error:
-        raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)["data"]
 
 
 if __name__ == "__main__":

@@ -207,7 +207,10 @@ class JsonObject(fields.Dict):
         for _ in range(MAX_NESTING):
             level = [inner for container in level for inner in _containers_within(container)]
             if not level:
-                if self.most_bytes and len(json.dumps(value, ensure_ascii=False).encode()) > self.most_bytes:
+                if (
+                    self.most_bytes
+                    and len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > self.most_bytes
+                ):
                     raise ValidationError(f"More than {self.most_bytes // 1024} KiB of JSON.")
                 return value
         raise ValidationError(f"Nested deeper than {MAX_NESTING} levels.")

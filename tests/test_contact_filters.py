@@ -168,6 +168,20 @@ def test_a_cursor_that_was_not_given_out_for_this_list(caller: Caller, crowd: li
     signed = base64.urlsafe_b64encode(hashlib.blake2b(old + filters, digest_size=6).digest() + old).decode().rstrip("=")
     answer = caller.get("/api/contacts", account_id=ACCOUNT, cursor=signed)
     assert (answer.status, list(answer.errors)) == (400, ["cursor"]), "of an older version of the service"
+    for place in (
+        b"5",
+        b'[1,5,"2024-01-01T00:00:00Z","01890a5d-ac96-774b-bcce-b302099a8057"]',
+        b'[1,"x","2024-01-01T00:00:00Z","01890a5d-ac96-774b-bcce-b302099a8057"]',
+        b'[1,null,null,"01890a5d-ac96-774b-bcce-b302099a8057"]',
+        b'[1,null,"2024-01-01T00:00:00","01890a5d-ac96-774b-bcce-b302099a8057"]',
+        b'[1,"0001-01-01T00:00:00+23:00","2024-01-01T00:00:00Z","01890a5d-ac96-774b-bcce-b302099a8057"]',
+        b'[1,null,"2024-01-01T00:00:00Z","zzz"]',
+        b'[1,null,"2024-01-01T00:00:00Z",[1]]',
+        b'[true,null,"2024-01-01T00:00:00Z","01890a5d-ac96-774b-bcce-b302099a8057"]',
+    ):
+        made_up = base64.urlsafe_b64encode(hashlib.blake2b(place + filters, digest_size=6).digest() + place).decode()
+        answer = caller.get("/api/contacts", account_id=ACCOUNT, cursor=made_up)
+        assert (answer.status, list(answer.errors)) == (400, ["cursor"]), place
     for foreign in ({}, {"account_id": "none"}, {"account_id": ACCOUNT, "sort": "created"}, {"search": "smith"}):
         answer = caller.get("/api/contacts", cursor=cursor, **foreign)
         assert (answer.status, list(answer.errors)) == (400, ["cursor"]), foreign

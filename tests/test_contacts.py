@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from caller import UUID, Caller
 
+from contacts_service.models.database import database
+
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
 USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
@@ -93,6 +95,18 @@ def test_update_changes_only_what_is_sent(caller: Caller) -> None:
     replaced = caller.put(path, {"metadata": {"c": 3}}).data
     assert replaced == {**renamed, "metadata": {"c": 3}, "updated_at": replaced["updated_at"], "version": 3}
     assert caller.get(path).data == replaced
+
+
+def test_times_are_stored_in_one_form_whoever_wrote_them(caller: Caller, kind: str) -> None:
+    """SQLite compares them as text."""
+    contact = caller.create()
+    caller.put(f"/api/contacts/{contact['id']}", {"name": "x"})
+    caller.put(f"/api/contacts/{contact['id']}/assign", {"user_id": None})
+    with database.connection_context():
+        [row] = database.execute_sql("SELECT created_at, updated_at FROM contact").fetchall()
+    if kind == "sqlite":
+        assert [re.sub("[0-9]", "0", text) for text in row] == ["0000-00-00T00:00:00.000000Z"] * 2
+    assert row[1] > row[0]
 
 
 def test_null_empties_a_field(caller: Caller) -> None:

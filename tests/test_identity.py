@@ -69,9 +69,22 @@ def test_a_changed_bsuid_takes_the_place_of_the_previous_one(caller: Caller) -> 
     status, found = resolve(caller, bsuid=NEW_BSUID, previous_bsuid=BSUID)
     assert (status, found["id"], found["bsuid"]) == (200, contact["id"], NEW_BSUID)
     assert found["matched_by"] == "previous_bsuid"
-    # Said again, and by those who haven't heard of it.
-    assert resolve(caller, bsuid=NEW_BSUID, previous_bsuid=BSUID)[1]["matched_by"] == "bsuid"
-    assert resolve(caller, bsuid=BSUID)[0] == 201
+    assert resolve(caller, bsuid=NEW_BSUID, previous_bsuid=BSUID)[1]["matched_by"] == "bsuid", "said again"
+
+
+def test_a_late_message_under_a_former_bsuid_finds_its_contact(caller: Caller) -> None:
+    said = [{"bsuid": BSUID}, {"bsuid": NEW_BSUID, "previous_bsuid": BSUID}, {"bsuid": NEW_BSUID}]
+    for order in ([0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 1, 0], [0, 1, 0, 1, 2, 0]):
+        ids = {resolve(caller, **said[step])[1]["id"] for step in order}
+        assert len(ids) == 1, order
+        after = caller.get(f"/api/contacts/{ids.pop()}").data
+        assert after["bsuid"] == NEW_BSUID
+        caller.delete(f"/api/contacts/{after['id']}")
+    assert resolve(caller, bsuid=BSUID)[0] == 201, "forgotten with its contact"
+    # Another account's bsuid is another's.
+    resolve(caller, account_id=ACCOUNT, **said[1])
+    assert resolve(caller, bsuid="US.other", previous_bsuid="US.unknown")[0] == 201
+    assert resolve(caller, bsuid="US.unknown", account_id=ACCOUNT)[0] == 201
 
 
 def test_what_whatsapp_says_is_renewed_and_a_typed_name_is_left_alone(caller: Caller) -> None:
@@ -84,6 +97,20 @@ def test_what_whatsapp_says_is_renewed_and_a_typed_name_is_left_alone(caller: Ca
     assert caller.names(search="typed new") == ["Typed"]
     _, unsaid = resolve(caller, phone_number=NUMBER, profile_name=None)
     assert unsaid == renewed, "what is not said stays, and no version is spent"
+
+
+def test_a_late_message_does_not_bring_back_an_old_profile(caller: Caller) -> None:
+    for day, name in ((2, "New"), (1, "Old")):
+        body = {
+            "contact": {"phone_number": NUMBER, "profile_name": name, "username": name},
+            "direction": "incoming",
+            "type": "text",
+            "content": {},
+            "timestamp": f"2024-02-0{day}T00:00:00Z",
+        }
+        received = caller.post("/api/messages", body).data["contact"]
+    assert (received["profile_name"], received["username"], received["unread_count"]) == ("New", "New", 2)
+    assert resolve(caller, phone_number=NUMBER, profile_name="")[1]["profile_name"] == "New", "a blank says nothing"
 
 
 def test_identifiers_of_two_contacts_are_a_conflict_and_nothing_is_written(caller: Caller) -> None:

@@ -101,6 +101,9 @@ def test_the_service_window_closes_after_24_hours(caller: Caller, contact: str) 
         ("location", {"latitude": 1, "longitude": 2, "name": "Office"}, "Office"),
         ("template", {"name": "welcome"}, "welcome"),
         ("contacts", {"contacts": [{}]}, "Contact card"),
+        ("document", {"id": "1", "filename": "invoice.pdf"}, "invoice.pdf"),
+        ("interactive", {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent"}}, "Sent"),
+        ("text", {"body": "  indented"}, "indented"),
         ("system", {"body": "A changed number"}, "A changed number"),
         ("unsupported", {}, "Unsupported message"),
     ],
@@ -110,6 +113,10 @@ def test_the_preview_is_text_caption_or_a_word(
 ) -> None:
     caller.post(f"{contact}/messages", message(1, type=message_type, content=content))
     assert caller.get(contact).data["last_message_preview"] == expected
+
+
+def test_content_is_measured_as_the_caller_sends_it(caller: Caller, contact: str) -> None:
+    assert caller.post(f"{contact}/messages", message(1, content={"list": [1] * 30_000})).status == 201
 
 
 def test_the_same_message_again_changes_nothing(caller: Caller, contact: str) -> None:
@@ -193,6 +200,7 @@ def test_a_place_in_the_history_that_does_not_exist(caller: Caller, contact: str
         ({"content": []}, "content"),
         ({"content": {"body": "x" * 70_000}}, "content"),
         ({"content": {"body": "\x00"}}, "content"),
+        ({"content": {"list": [1] * 33_000}}, "content"),
         ({"status": "lost"}, "status"),
         ({"timestamp": "yesterday"}, "timestamp"),
         ({"timestamp": "2024-01-01T12:00:00"}, "timestamp"),

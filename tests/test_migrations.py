@@ -15,14 +15,14 @@ from peewee import IntegrityError
 from playhouse.schema_diff import diff_models
 
 from contacts_service.models import migrations
-from contacts_service.models.contacts import Contact, ContactTag
+from contacts_service.models.contacts import Contact, ContactTag, FormerBsuid
 from contacts_service.models.database import connect, database
 from contacts_service.models.flows import Flow
 from contacts_service.models.messages import EarlyStatus, Message
 from contacts_service.models.sessions import Session
 from contacts_service.settings import Settings
 
-MODELS = [Contact, ContactTag, Flow, Session, Message, EarlyStatus]
+MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus]
 MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages"]
 # What only migrations make, because only one database has it.
 SEARCH_INDEX = {

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import sqlite3
 import threading
@@ -220,9 +221,42 @@ def test_messages_that_arrive_while_their_contact_is_deleted_leave_nothing(servi
             assert status in ({200} if number == attempt else {201, 404})
         assert call(service, "GET", f"{path}/messages")[0] == 404
     with contextlib.closing(connect_to(service.database_url)) as connection:
-        for table in ("contact", "message", "session", "contact_tag", "early_status"):
+        for table in ("contact", "message", "session", "contact_tag", "former_bsuid", "early_status"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
 
 
 def connect_to(url: str) -> Any:
     return sqlite3.connect(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else psycopg.connect(url)
+
+
+def test_one_message_at_once_under_different_names_leaves_one_contact(service: Service) -> None:
+    for attempt in range(5):
+        account = f"7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a1{attempt}"
+
+        def deliver(number: int, account: str = account) -> int:
+            body = webhook(1, phone_number=f"+123456789{number}")
+            return call(service, "POST", "/api/messages", {"account_id": account, **body})[0]
+
+        assert sorted(at_once(deliver, 8)) == [200] * 7 + [201]
+        assert call(service, "GET", f"/api/contacts?account_id={account}")[1]["data"]["total"] == 1
+
+
+def test_an_identifier_whose_owner_is_deleted_meanwhile_is_no_conflict(service: Service) -> None:
+    mine = call(service, "POST", "/api/contacts", {"bsuid": "US.mine"})[1]["data"]["id"]
+    number = {"phone_number": "+1234567890"}
+
+    def act(worker: int) -> list[tuple[int, Any]]:
+        answers = []
+        for _ in range(15):
+            if worker % 2:
+                answers.append(call(service, "PUT", f"/api/contacts/{mine}", {**number, "name": f"{worker}"}))
+                call(service, "PUT", f"/api/contacts/{mine}", {"phone_number": None})
+            else:
+                status, answer = call(service, "POST", "/api/contacts", number)
+                if status == 201:
+                    call(service, "DELETE", f"/api/contacts/{answer['data']['id']}")
+        return answers
+
+    for status, answer in itertools.chain(*at_once(act, 8)):
+        assert status in {200, 409}, answer
+        assert status == 200 or answer["errors"]["id"], answer

@@ -1,5 +1,6 @@
 """The example receiver, run on notifications as WhatsApp sends them: late, twice, in any order."""
 
+import copy
 import importlib.util
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 import urllib.request
 from types import ModuleType
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from caller import Caller
@@ -30,7 +32,7 @@ def receiver(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     def call(method: str, path: str, body: dict[str, Any]) -> Any:
         answer = caller.request(method, path, json=body)
         if answer.status >= 400:
-            raise RuntimeError(answer.body)
+            raise HTTPError(path, answer.status, answer.code, answer.headers, None)
         return answer.body["data"]
 
     monkeypatch.setattr(module, "call", call)
@@ -132,8 +134,22 @@ def test_what_the_service_refuses_is_raised_so_that_whatsapp_delivers_again(
     account = receiver.account_id(payloads.BUSINESS["phone_number_id"])
     for who in ({"phone_number": payloads.BOB["wa_id"]}, {"bsuid": payloads.BOB["user_id"]}):
         caller.post("/api/contacts/resolve", {"account_id": account, **who})
-    with pytest.raises(RuntimeError, match="identity_conflict"):
-        receiver.receive(payloads.MESSAGES[4])
+    together = copy.deepcopy(payloads.MESSAGES[4])
+    together["entry"] += payloads.MESSAGES[0]["entry"]
+    with pytest.raises(HTTPError, match="identity_conflict"):
+        receiver.receive(together)
+    assert caller.get("/api/contacts", search="ana").data["items"][0]["unread_count"] == 1, "the other is recorded"
+
+
+def test_a_new_number_that_is_known_already_keeps_nobody_from_being_heard(caller: Caller, receiver: ModuleType) -> None:
+    for payload in (payloads.MESSAGES[4], payloads.AFTER_THE_CHANGE, payloads.NUMBER_CHANGED):
+        without_bsuid = copy.deepcopy(payload)
+        value = without_bsuid["entry"][0]["changes"][0]["value"]
+        for part in (*value.get("contacts", []), *value["messages"], value["messages"][0].get("system", {})):
+            for name in ("user_id", "from_user_id", "previous_user_id"):
+                part.pop(name, None)
+        receiver.receive(without_bsuid)
+    assert sorted(contact["unread_count"] for contact in caller.get("/api/contacts").data["items"]) == [1, 2]
 
 
 def test_it_runs_as_a_program(service: Service) -> None:

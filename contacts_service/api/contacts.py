@@ -80,8 +80,8 @@ def get_contact(id: str) -> Response:
 def update_contact(body: dict[str, Any], id: str) -> Response:
     """Update a contact
 
-    Only the fields that are sent change; null empties one. `metadata` and `tags` are replaced whole. `name` is what
-    people call the contact and `profile_name` what WhatsApp says: a write of one never changes the other.
+    Only the fields that are sent change; null empties one that may be null. `metadata` and `tags` are replaced whole.
+    `name` is what people call the contact, `profile_name` what WhatsApp says: a write of one never changes the other.
     """
     return success(contacts.update_contact(id, body))
 

@@ -68,6 +68,13 @@ class ContactTag(Table):
 ContactTag.add_index(ContactTag.index(ContactTag.tag, ContactTag.contact, name="contact_tag_tag"))
 
 
+class FormerBsuid(Table):
+    """A bsuid that a contact had, for messages that come late under it. WhatsApp gives none out again."""
+
+    key = TextField(primary_key=True)  # Account and bsuid.
+    contact = ForeignKeyField(Contact, on_delete="CASCADE")
+
+
 RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
 CREATED_ORDER = (Contact.created_at, Contact.id)
 
@@ -130,6 +137,22 @@ def find_by_identifiers(
     return list((query.for_update() if lock and database.for_update else query).dicts())
 
 
+def remember_former_bsuid(contact: dict[str, Any], bsuid: str) -> None:
+    """Remember that this was a contact's bsuid."""
+    key = f"{contact['account_id']}/{bsuid}"
+    former = FormerBsuid.insert(key=key, contact=contact["pk"])
+    former.on_conflict(conflict_target=[FormerBsuid.key], preserve=[FormerBsuid.contact]).execute()
+
+
+def find_by_former_bsuid(account_id: str | None, bsuid: str | None) -> dict[str, Any] | None:
+    """Find the contact that had this bsuid, whole with its pk."""
+    if bsuid is None:
+        return None
+    key = f"{account_id}/{bsuid}"
+    found = Contact.select(Contact.pk, *WHOLE).join(FormerBsuid).where(FormerBsuid.key == key)
+    return next(iter(found.dicts()), None)
+
+
 def get_contact(contact_id: str) -> dict[str, Any] | None:
     return next(iter(Contact.select(*WHOLE).where(Contact.id == contact_id).dicts()), None)
 
@@ -152,7 +175,8 @@ def update_contact(contact_id: str, changes: dict[str, Any], now: datetime) -> d
     Raises IdentifierTaken.
     """
     # Who waited for a lock brings an older time than whoever held it.
-    updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now)
+    written_now = Contact.updated_at.db_value(now)  # In a CASE Peewee doesn't know the column's form.
+    updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], written_now)
     changes = {**changes, "updated_at": updated_at, "version": Contact.version + 1}
     query = Contact.update(changes).where(Contact.id == contact_id).returning(*WHOLE).dicts()
     if not changes.keys() & IDENTIFIERS:

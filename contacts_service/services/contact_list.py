@@ -2,8 +2,9 @@
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -64,13 +65,21 @@ def _decode(cursor: str, filters: bytes) -> Place:
         digest, text = decoded[:_DIGEST_BYTES], decoded[_DIGEST_BYTES:]
         if digest != _digest(text, filters):
             raise InvalidCursor
-        version, last_message_at, created_at, contact_id = orjson.loads(text)
-    except ValueError as error:
+        # Whoever knows the digest can write anything behind it, so nothing is taken for granted.
+        version, message_at, created_at, contact_id = orjson.loads(text)
+        if version != _CURSOR_VERSION or isinstance(version, bool):
+            raise InvalidCursor
+        last_message_at = None if message_at is None else _moment(message_at)
+        return Place(last_message_at, _moment(created_at), str(UUID(contact_id)))
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidCursor from error
-    if version != _CURSOR_VERSION:
-        raise InvalidCursor
-    message_at = datetime.fromisoformat(last_message_at) if last_message_at else None
-    return Place(message_at, datetime.fromisoformat(created_at), contact_id)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment without offset")
+    return moment.astimezone(UTC)
 
 
 _DIGEST_BYTES = 6

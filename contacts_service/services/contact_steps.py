@@ -68,12 +68,16 @@ def update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> 
         changes["search_text"] = searchable(**{name: after[name] for name in _SEARCHED})
         if "tags" in changes:
             contacts.replace_tags(before["pk"], changes["tags"])
-    try:
-        changed = contacts.update_contact(contact_id, changes, datetime.now(UTC))
-    except contacts.IdentifierTaken:
-        others = {contact["id"] for contact in find(before["account_id"], changes)} - {contact_id}
-        raise (ContactExists(*others) if len(others) == 1 else IdentityConflict(sorted(others))) from None
-    return shown(found(changed, contact_id))
+    while True:
+        try:
+            changed = contacts.update_contact(contact_id, changes, datetime.now(UTC))
+        except contacts.IdentifierTaken:
+            others = {contact["id"] for contact in find(before["account_id"], changes)} - {contact_id}
+            if others:
+                raise (ContactExists(*others) if len(others) == 1 else IdentityConflict(sorted(others))) from None
+            # Whoever had the identifier was deleted between the two queries.
+        else:
+            return shown(found(changed, contact_id))
 
 
 def found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Use case of finding who somebody is by what WhatsApp says of them, or getting to know them."""
 
+from datetime import datetime
 from typing import Any
 
 from contacts_service.errors import ContactExists, IdentityConflict
@@ -24,9 +25,14 @@ def resolve_contact(*, account_id: str | None = None, **who: Any) -> tuple[dict[
     return resolve(account_id, who)
 
 
-def resolve(account_id: str | None, who: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Find or create within a transaction; see resolve_contact."""
-    given = {name: value for name, value in who.items() if value is not None}
+def resolve(
+    account_id: str | None, who: dict[str, Any], *, said_at: datetime | None = None
+) -> tuple[dict[str, Any], str | None]:
+    """Find or create within a transaction; see resolve_contact.
+
+    ``said_at`` is when WhatsApp said it, None for now: a late message doesn't bring back an old profile.
+    """
+    given = {name: value for name, value in who.items() if value}
     previous_bsuid = given.pop("previous_bsuid", None)
     forms = written_forms(given["phone_number"]) if "phone_number" in given else []
     if len(forms) > 1:
@@ -36,18 +42,29 @@ def resolve(account_id: str | None, who: dict[str, Any]) -> tuple[dict[str, Any]
     while True:
         candidates = contacts.find_by_identifiers(account_id, phone_numbers=forms, bsuids=bsuids, lock=True)
         contact, matched_by = _choose(candidates, given, previous_bsuid)
+        if contact is None and (former := contacts.find_by_former_bsuid(account_id, given.get("bsuid"))):
+            # A late message may come under a bsuid that has its successor already.
+            contact, matched_by = former, "previous_bsuid"
         if contact is None:
-            # Somebody else may create it at this moment; then it is found in the next round.
-            if created := insert(account_id, given):
+            if created := _create(account_id, given, previous_bsuid):
                 return shown(created), None
-            continue
-        changes = _changes(contact, given, matched_by)
+            continue  # Somebody else created it at this moment; the next round finds it.
+        if previous_bsuid:
+            contacts.remember_former_bsuid(contact, previous_bsuid)
+        changes = _changes(contact, given, previous_bsuid, said_at)
         if not changes:
             return shown(contact), matched_by
         try:
             return update(contact["id"], changes), matched_by
         except ContactExists:
             continue  # Another contact got the identifier at this moment; the next round finds both.
+
+
+def _create(account_id: str | None, given: dict[str, Any], previous_bsuid: str | None) -> dict[str, Any] | None:
+    created = insert(account_id, given)
+    if created and previous_bsuid:
+        contacts.remember_former_bsuid(created, previous_bsuid)
+    return created
 
 
 def _choose(
@@ -72,10 +89,14 @@ def _choose(
     return (matched[0][1], matched[0][0]) if matched else (None, "")
 
 
-def _changes(contact: dict[str, Any], given: dict[str, Any], matched_by: str) -> dict[str, Any]:
+def _changes(
+    contact: dict[str, Any], given: dict[str, Any], previous_bsuid: str | None, said_at: datetime | None
+) -> dict[str, Any]:
     """What is to be written: identifiers that were missing, and what WhatsApp says if it says something new."""
     changes = {name: given[name] for name in ("phone_number", "bsuid") if name in given and not contact[name]}
-    if matched_by == "previous_bsuid" and "bsuid" in given:
+    if "bsuid" in given and contact["bsuid"] == previous_bsuid:
         changes["bsuid"] = given["bsuid"]
-    said = {name: given[name] for name in _SAID_BY_WHATSAPP if name in given}
+    newer = contact["last_inbound_at"]
+    is_late = said_at is not None and newer is not None and said_at < newer
+    said = {name: given[name] for name in _SAID_BY_WHATSAPP if name in given and not (is_late and contact[name])}
     return changes | {name: value for name, value in said.items() if value != contact[name]}

@@ -18,14 +18,22 @@ def preview(message_type: str, content: dict[str, Any]) -> str:
     for part in (inner, content):
         for text in _texts(part) if isinstance(part, dict) else [part]:
             if isinstance(text, str) and text.strip():
-                return text[:LONGEST_PREVIEW]
+                return text.strip()[:LONGEST_PREVIEW]
     return _WORDS.get(message_type, message_type.capitalize())
 
 
 def _texts(part: dict[str, Any]) -> list[Any]:
     """List where WhatsApp puts what a person would read, the likeliest first."""
-    replies = [part.get(name) for name in ("button_reply", "list_reply")]
-    titles = [reply.get("title") for reply in replies if isinstance(reply, dict)]
+    replies = [part.get(name) for name in ("button_reply", "list_reply", "nfm_reply")]
+    titles = [reply.get("title") or reply.get("body") for reply in replies if isinstance(reply, dict)]
     body = part.get("body")
     body = body.get("text") if isinstance(body, dict) else body
-    return [body, part.get("text"), part.get("caption"), *titles, part.get("emoji"), part.get("name")]
+    return [
+        body,
+        part.get("text"),
+        part.get("caption"),
+        *titles,
+        part.get("emoji"),
+        part.get("name"),
+        part.get("filename"),
+    ]

@@ -29,6 +29,9 @@ def record_message(contact_id: str, **message: Any) -> tuple[dict[str, Any], boo
     ``message`` holds ``direction``, ``type``, ``content`` and maybe ``wa_message_id``, ``status``, ``timestamp``. One
     whose wa_message_id the account has already changes nothing; the first record is returned. Raises NotFound.
     """
+    if wa_message_id := message.get("wa_message_id"):
+        contact = contacts.get_contact(contact_id)
+        lock_key(_key(contact["account_id"] if contact else None, wa_message_id))
     recorded, _, is_new = _record(contact_id, message)
     return recorded, is_new
 
@@ -41,10 +44,11 @@ def receive_message(
 
     What is returned holds the contact and ``matched_by`` beside the message's own fields.
     """
-    wa_message_id = message.get("wa_message_id")
-    if wa_message_id and (first := _first_record(account_id, wa_message_id)):
-        return {**first[0], "contact": first[1], "matched_by": None}, False
-    found, matched_by = resolve(account_id, contact)
+    if wa_message_id := message.get("wa_message_id"):
+        lock_key(_key(account_id, wa_message_id))
+        if first := _first_record(account_id, wa_message_id):
+            return {**first[0], "contact": first[1], "matched_by": None}, False
+    found, matched_by = resolve(account_id, contact, said_at=message.get("timestamp"))
     recorded, owner, is_new = _record(found["id"], message)
     return {**recorded, "contact": owner, "matched_by": matched_by}, is_new
 
@@ -99,15 +103,16 @@ def set_status_by_wa_id(*, wa_message_id: str, account_id: str | None = None, **
 
 
 def _record(contact_id: str, message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Record within a transaction. Returns the message, its contact and whether it is new."""
+    """Record within a transaction that holds the key of the message's wa_message_id.
+
+    Returns the message, its contact and whether it is new.
+    """
     contact = contacts.lock_contact(contact_id)
     if contact is None:
         raise NotFound("contact", contact_id)
     now = datetime.now(UTC)
     values = _values(contact, message, now)
     wa_message_id = values["wa_message_id"]
-    if wa_message_id:
-        lock_key(_key(contact["account_id"], wa_message_id))
     while not messages.insert_message(values):
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False

@@ -1,4 +1,4 @@
-"""Messages, and statuses that WhatsApp reports before a message is recorded."""
+"""Messages, and what comes out of order: statuses before their message, messages under a former bsuid."""
 
 from peewee import BigAutoField, Check, ForeignKeyField, TextField
 
@@ -40,6 +40,14 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
     Message.add_index(Message.index(*account_wa, unique=True, name="message_account_wa").where(with_account))
     Message.add_index(Message.index(Message.wa_message_id, unique=True, name="message_wa").where(without_account))
 
+    class FormerBsuid(db.Model):
+        key = TextField(primary_key=True)
+        contact = ForeignKeyField(Contact, on_delete="CASCADE")
+
+        class Meta:
+            table_name = "former_bsuid"
+            legacy_table_names = False
+
     class EarlyStatus(db.Model):
         key = TextField(primary_key=True)
         status = TextField(constraints=[Check(IN_STATUSES)])
@@ -52,4 +60,4 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
 
     EarlyStatus.add_index(EarlyStatus.index(EarlyStatus.created_at, name="early_status_created"))
 
-    db.create_tables([Message, EarlyStatus])
+    db.create_tables([FormerBsuid, Message, EarlyStatus])
