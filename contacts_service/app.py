@@ -17,7 +17,6 @@ from contacts_service.settings import Settings
 
 LARGEST_BODY = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-_WORKS_UNMIGRATED = {"health.healthz", None}
 _log = logging.getLogger(__name__)
 
 
@@ -50,10 +49,15 @@ def prepare(app: Flask) -> None:
 
 
 def _migrate_once(app: Flask, *, always: bool = False) -> None:
-    if app.extensions.get("contacts_schema_is_current") or (not always and request.endpoint in _WORKS_UNMIGRATED):
+    if app.extensions.get("contacts_schema_is_current") or not (always or _needs_database()):
         return
     schema.upgrade()
     app.extensions["contacts_schema_is_current"] = True
+
+
+def _needs_database() -> bool:
+    """Tell whether the request is one of the API's own: not /healthz, not the documentation, not an unknown path."""
+    return request.blueprint not in {None, "api-docs"} and request.endpoint != "health.healthz"
 
 
 def _take_request_id() -> None:

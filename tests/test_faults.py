@@ -123,6 +123,9 @@ def test_the_service_starts_without_its_database_and_works_when_it_comes(
         assert status_of(f"{service.url}/healthz") == 200
         assert status_of(f"{service.url}/readyz") == 503
         assert status_of(f"{service.url}/api/contacts") == 503
+        for path in ("/docs", "/docs/swagger-ui.css", "/openapi.json"):
+            assert status_of(f"{service.url}{path}") == 200
+        assert status_of(f"{service.url}/nothing") == 404
         if kind == "sqlite":
             place.unlink()
             place.mkdir()
