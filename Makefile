@@ -1,5 +1,5 @@
 # The commands of this project. Plain `make` lists them.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin

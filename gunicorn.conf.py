@@ -1,6 +1,7 @@
 """How gunicorn serves the service; README.md lists the settings."""
 
 import logging
+from pathlib import Path
 
 from contacts_service.api.server import keep_gunicorn_in_the_envelope
 from contacts_service.app import prepare
@@ -20,7 +21,8 @@ graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
 forwarder_headers = ""  # By default a header could say that the service stands at another address.
 limit_request_line = 8190  # The most that gunicorn allows, for lists of ids and searches in any script.
 keepalive = 75  # Longer than usual load balancers keep a connection, so that they close it and not we.
-worker_tmp_dir = "/dev/shm"  # noqa: S108 - Heartbeats on a disk could stall; a container's is read-only besides.
+# Heartbeats on a disk could stall, and a container's is read-only besides; not every system has memory there.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 

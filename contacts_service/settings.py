@@ -29,8 +29,8 @@ class Settings:
             raise InvalidSetting(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not with {scheme!r}.")
         if scheme == "sqlite" and not self.sqlite_path:
             raise InvalidSetting("DATABASE_URL must name a file, such as sqlite:///data/contacts.db.")
-        if self.database_timeout <= 0:
-            raise InvalidSetting("CONTACTS_DATABASE_TIMEOUT must be above 0 seconds.")
+        if not 0.1 <= self.database_timeout <= 600:  # noqa: PLR2004 - PostgreSQL would take 0 ms for no limit.
+            raise InvalidSetting("CONTACTS_DATABASE_TIMEOUT must be from 0.1 to 600 seconds.")
         if self.workers < 1 or self.threads < 1:
             raise InvalidSetting("WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1.")
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 - TCP has no more.

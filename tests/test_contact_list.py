@@ -106,7 +106,7 @@ def test_a_list_takes_two_queries_however_long_it_is(caller: Caller) -> None:
         caller.create(f"+12345678{number:02}", name="Smith", account_id=ACCOUNT)
     for query in ({}, {"account_id": ACCOUNT}, {"search": "smith"}, {"search": "+1 (234) 567", "page": 2}):
         with count_queries() as queries:
-            assert caller.get("/api/contacts", limit=100, **query).status == 200
+            assert caller.get("/api/contacts", limit=15, **query).data["items"]
         assert queries.count == 2, query
 
 

@@ -58,6 +58,9 @@ def test_a_database_url_names_a_file_or_a_server(url: str, path: str | None) -> 
         ("CONTACTS_THREADS", "-1"),
         ("CONTACTS_DATABASE_TIMEOUT", "0"),
         ("CONTACTS_DATABASE_TIMEOUT", "soon"),
+        ("CONTACTS_DATABASE_TIMEOUT", "nan"),
+        ("CONTACTS_DATABASE_TIMEOUT", "inf"),
+        ("CONTACTS_DATABASE_TIMEOUT", "0.0001"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_named(variable: str, value: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import select
 import sqlite3
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,6 +43,18 @@ class SqliteBackend(PooledSqliteDatabase):
                 "foreign_keys": 1,
             },
         )
+
+    def _set_pragmas(self, conn: sqlite3.Connection) -> None:
+        # Several processes that make a new file a WAL database at once are told that it is locked, and the busy
+        # timeout doesn't wait for that.
+        deadline = time.monotonic() + self._wait_timeout
+        while True:
+            try:
+                return super()._set_pragmas(conn)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def is_our_mistake(self, error: PeeweeException) -> bool:
         # The driver tells a full disk and a syntax error apart by their number alone (sqlite.org/rescode.html).
@@ -95,7 +108,8 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
             context=SimpleNamespace(adapters=_KnownToPsycopg(), connection=None),
             connect_timeout=max(2, int(settings.database_timeout)),  # libpq waits no less than two seconds.
             tcp_user_timeout=milliseconds,
-            options=f"-c statement_timeout={milliseconds} -c timezone=UTC",
+            # A plan for any search at all, as prepared statements get one, wouldn't use the index.
+            options=f"-c statement_timeout={milliseconds} -c timezone=UTC -c plan_cache_mode=force_custom_plan",
         )
 
     def _is_closed(self, conn: psycopg.Connection) -> bool:
@@ -122,10 +136,14 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
     def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:  # noqa: ARG002
         """Make the condition that a row's search text has every term as a substring.
 
-        The pg_trgm index serves LIKE; PostgreSQL compares shorter terms row by row by itself.
+        The pg_trgm index serves LIKE; shorter terms, which have no trigram, are compared row by row.
         """
-        escaped = [term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") for term in terms]
-        return _all_of([Expression(search_text, OP.LIKE, f"%{term}%") for term in escaped])
+        conditions = [fn.STRPOS(search_text, term) > 0 for term in terms if len(term) < SHORTEST_TRIGRAM]
+        for term in terms:
+            if len(term) >= SHORTEST_TRIGRAM:
+                escaped = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+                conditions.insert(0, Expression(search_text, OP.LIKE, f"%{escaped}%"))
+        return _all_of(conditions)
 
 
 def _all_of(conditions: list[Node]) -> Node:

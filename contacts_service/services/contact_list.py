@@ -42,11 +42,13 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
     read = contact_list.read_created if sort == "created" else contact_list.read_recent
     matches = contact_list.matching(equal=equal, ids=ids, tags=tags, any_of=alternatives(search))
     offset = 0 if after else ((page or 1) - 1) * limit
-    rows = read(matches, limit=limit + 1, offset=offset, after=after)
+    total = contact_list.count(matches)
+    # An offset behind the last contact would walk the whole index to find nothing.
+    rows = read(matches, limit=limit + 1, offset=offset, after=after) if offset < total else []
     items = [shown(row) for row in rows[:limit]]
     has_more = len(rows) > limit
     # The count is a query of its own: it may miss what came between the two.
-    total = max(contact_list.count(matches), offset + len(items) if items else 0)
+    total = max(total, offset + len(items) if items else 0)
     return {
         **page_of(items, total=total, page=None if after else page or 1, limit=limit),
         "next_cursor": _encode(items[-1], filters) if has_more else None,
