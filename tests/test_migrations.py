@@ -7,11 +7,13 @@ import sys
 import threading
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, Databases
 from flask import Flask
 from peewee import IntegrityError
+from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
 from contacts_service.models import migrations
@@ -102,6 +104,39 @@ def test_a_step_that_fails_leaves_nothing_behind(empty_database: str, monkeypatc
     with database.connection_context():
         assert schema_objects() == {}
     assert migrations.upgrade() == MIGRATIONS
+
+
+STEP = """
+def up(migrator, db):
+    db.foreign_keys_seen = db.pragma("foreign_keys") if db.kind == "sqlite" else 0
+    if db.kind == "sqlite":
+        db.execute_sql("CREATE TABLE copy AS SELECT * FROM flow")
+        db.execute_sql("DELETE FROM contact")
+"""
+
+
+def test_a_step_that_rebuilds_a_table_takes_nothing_along_and_leaves_no_orphan(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite rebuilds tables to alter them, and would delete what refers to the rows of the old one."""
+    assert empty_database
+    migrations.upgrade()
+    with database.connection_context():
+        Session.insert({**SESSION, "contact": Contact.insert(CONTACT).execute()}).execute()
+    for step in (ROOT / "contacts_service" / "models" / "migrations").glob("0*.py"):
+        (tmp_path / step.name).write_text(step.read_text())
+    (tmp_path / "0003_probe.py").write_text(STEP)
+    monkeypatch.setattr(migrations, "_runner", lambda: Runner(database.obj, str(tmp_path)))
+    if database.kind == "sqlite":
+        with pytest.raises(IntegrityError, match="session"):
+            migrations.upgrade()
+        assert database.obj.foreign_keys_seen == 0
+    else:
+        assert migrations.upgrade() == ["0003_probe"]
+    with database.connection_context():
+        assert Session.select().count() == 1
+        if database.kind == "sqlite":
+            assert database.obj.pragma("foreign_keys") == 1
 
 
 def test_four_processes_starting_at_once_apply_each_step_once(empty_database: str) -> None:

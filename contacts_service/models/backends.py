@@ -4,11 +4,12 @@ import contextlib
 import select
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg
-from peewee import OP, SQL, Expression, Field, Node, NodeList, PeeweeException, fn
+from peewee import OP, SQL, Expression, Field, IntegrityError, Node, NodeList, PeeweeException, fn
 from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
 from psycopg.types.string import TextLoader
 
@@ -59,6 +60,23 @@ class SqliteBackend(PooledSqliteDatabase):
     def is_our_mistake(self, error: PeeweeException) -> bool:
         # The driver tells a full disk and a syntax error apart by their number alone (sqlite.org/rescode.html).
         return getattr(error.__cause__ or error.__context__, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Hold no foreign keys meanwhile: a step that rebuilds a table would take along what refers to its rows.
+
+        SQLite can't switch this within a transaction (sqlite.org/foreignkeys.html).
+        """
+        self.pragma("foreign_keys", 0)
+        try:
+            yield
+        finally:
+            self.pragma("foreign_keys", 1)
+
+    def check_migrated(self) -> None:
+        """Refuse to commit steps that left a row without what it refers to."""
+        if orphan := self.execute_sql("PRAGMA foreign_key_check").fetchone():
+            raise IntegrityError(f"a migration left {orphan} without what it refers to")
 
     def lock_migrations(self) -> None:
         """Nothing: the transaction holds the write lock of the whole database already."""
@@ -123,6 +141,14 @@ class PostgresqlBackend(PooledPostgresqlDatabase):
 
     def is_our_mistake(self, error: PeeweeException) -> bool:  # noqa: ARG002
         return False  # psycopg says ProgrammingError.
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Change nothing: PostgreSQL alters tables without rebuilding them."""
+        yield
+
+    def check_migrated(self) -> None:
+        """Check nothing: foreign keys held all the time."""
 
     def lock_migrations(self) -> None:
         """Wait for other migrators until the end of the transaction, for as long as it takes."""

@@ -18,9 +18,10 @@ def upgrade() -> list[str]:
     with reading():
         if not _pending():
             return []
-    with writing():
-        database.lock_migrations()
-        applied: list[str] = _runner().up()
+        with database.migrating(), writing():
+            database.lock_migrations()
+            applied: list[str] = _runner().up()
+            database.check_migrated()
     for name in applied:
         _log.info("migration %s applied", name)
     return applied
