@@ -1,6 +1,5 @@
 """Wires the service together: the only file that knows all of it."""
 
-import logging
 import re
 
 import uuid_utils
@@ -17,7 +16,6 @@ from contacts_service.settings import Settings
 
 LARGEST_BODY = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-_log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -30,7 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
     app.before_request(_take_request_id)
-    app.before_request(lambda: _migrate_once(app))
+    app.before_request(_migrate)
     app.after_request(_answer_request_id)
     register_error_handlers(app)
     api = create_api(app)
@@ -43,16 +41,14 @@ def create_app(settings: Settings | None = None) -> Flask:
 def prepare(app: Flask) -> None:
     """Bring the database up to date before the first request. When it is away, a later request does."""
     try:
-        _migrate_once(app, always=True)
+        schema.upgrade()
     except Unavailable as error:
-        _log.warning("starting without the database: %s", error.__cause__)
+        app.logger.warning("starting without the database: %s", error.fault)
 
 
-def _migrate_once(app: Flask, *, always: bool = False) -> None:
-    if app.extensions.get("contacts_schema_is_current") or not (always or _needs_database()):
-        return
-    schema.upgrade()
-    app.extensions["contacts_schema_is_current"] = True
+def _migrate() -> None:
+    if not schema.is_current() and _needs_database():
+        schema.upgrade()
 
 
 def _needs_database() -> bool:

@@ -15,7 +15,7 @@ def upgrade() -> None:
     try:
         applied = schema.upgrade()
     except Unavailable as error:
-        raise click.ClickException(f"{error} ({error.__cause__})") from error
+        raise click.ClickException(f"{error} ({error.fault})") from error
     for name in applied:
         click.echo(f"applied {name}")
     click.echo("The database is up to date.")

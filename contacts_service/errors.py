@@ -53,5 +53,6 @@ class TooLarge(ServiceError):
 class Unavailable(ServiceError):
     """The database can't be reached, is too busy, or can't write."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: BaseException | None = None) -> None:
         super().__init__("The database can't answer at the moment. Try again.")
+        self.fault = fault

@@ -73,7 +73,7 @@ def test_connections_that_were_cut_while_idle_are_not_used_again(app: Flask, kin
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
     else:
-        database.close_idle()
+        database.close()
     assert caller.get("/api/contacts").data["total"] == 1
 
 

@@ -87,7 +87,7 @@ def _service_error(error: ServiceError) -> Response:
         case TooLarge():
             status, code, errors = 413, "payload_too_large", None
         case Unavailable():
-            _log.warning("request %s: the database failed: %s", g.request_id, error.__cause__)
+            _log.warning("request %s: the database failed: %s", g.request_id, error.fault)
             status, code, errors = 503, "unavailable", None
         case _:
             raise error

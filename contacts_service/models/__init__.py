@@ -1,4 +1,5 @@
 """Tables, connection, migrations: everything that knows SQL.
 
-One module a noun holds its table and the verbs on it; ``backends`` holds every difference between the databases.
+One module a noun holds its table and the verbs on it; ``sqlite`` and ``postgresql`` hold every difference between the
+two databases under the same names.
 """

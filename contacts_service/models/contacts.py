@@ -16,7 +16,7 @@ from peewee import (
     TextField,
 )
 
-from contacts_service.models.database import Table, database
+from contacts_service.models.database import Table, database, locked
 from contacts_service.models.fields import IdField, JSONTextField, OrderedTextField, TimeField
 
 # The recency of contacts without a message, which come after all others. It is never null, unlike last_message_at, so
@@ -134,7 +134,7 @@ def find_by_identifiers(
     """
     having = (Contact.phone_number.in_(phone_numbers)) | (Contact.bsuid.in_(bsuids))
     query = Contact.select(Contact.pk, *WHOLE).where(of_account(account_id), having).order_by(Contact.pk)
-    return list((query.for_update() if lock and database.for_update else query).dicts())
+    return list((locked(query) if lock else query).dicts())
 
 
 def remember_former_bsuid(contact: dict[str, Any], bsuid: str) -> None:
@@ -159,10 +159,7 @@ def get_contact(contact_id: str) -> dict[str, Any] | None:
 
 def lock_contact(contact_id: str) -> dict[str, Any] | None:
     """Read all of a contact, and keep others from writing to it until the transaction ends."""
-    query = Contact.select().where(Contact.id == contact_id)
-    if database.for_update:  # SQLite has locked the whole database already.
-        query = query.for_update()
-    return next(iter(query.dicts()), None)
+    return next(iter(locked(Contact.select().where(Contact.id == contact_id)).dicts()), None)
 
 
 class IdentifierTaken(Exception):

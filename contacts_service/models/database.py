@@ -1,22 +1,16 @@
 """The database of this process, and the two ways to use it: reading and writing."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from peewee import (
-    DatabaseError,
-    DatabaseProxy,
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    Model,
-    NotSupportedError,
-    ProgrammingError,
-)
-from playhouse.pool import MaxConnectionsExceeded
+import psycopg
+from peewee import DatabaseProxy, Model, PeeweeException
 
 from contacts_service.errors import Unavailable
-from contacts_service.models.backends import PostgresqlBackend, SqliteBackend
+from contacts_service.models.postgresql import PostgresqlBackend
+from contacts_service.models.sqlite import SqliteBackend
 from contacts_service.settings import Settings
 
 database = DatabaseProxy()
@@ -38,34 +32,46 @@ def connect(settings: Settings) -> SqliteBackend | PostgresqlBackend:
 
 
 @contextmanager
-def _unavailable_when_it_fails() -> Iterator[None]:
-    """Faults of the database itself become Unavailable; faults in what we asked of it stay what they are."""
-    try:
-        yield
-    except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
-        raise
-    except (DatabaseError, InterfaceError) as error:
-        if database.is_our_mistake(error):
-            raise
-        raise Unavailable from error
-    except MaxConnectionsExceeded as error:
-        raise Unavailable from error
-
-
-@contextmanager
 def reading() -> Iterator[None]:
-    """Hold a connection. Each query sees what was committed when it began."""
-    with _unavailable_when_it_fails(), database.connection_context():
+    """Hold this thread's connection. Each query sees what was committed when it began. Raises Unavailable."""
+    if database.in_transaction():  # A part of a greater transaction.
         yield
+        return
+    try:
+        if not database.is_closed() and database.is_stale():
+            database.close()
+        database.connect(reuse_if_open=True)
+        yield
+    except (PeeweeException, sqlite3.Error, psycopg.Error) as error:
+        fault = _fault_in(error)
+        if fault is None:
+            raise  # A fault in what we asked of it.
+        database.close()  # The next request begins with a new one, perhaps to another server.
+        if database.lacks_tables(fault):
+            database.obj.is_migrated = False
+        raise Unavailable(fault) from error
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Hold a connection and a transaction that commits at the end, or rolls back when anything is raised."""
-    with _unavailable_when_it_fails(), database.connection_context(), database.atomic():
+    """Hold a transaction that commits at the end, or rolls back when anything is raised. Raises Unavailable."""
+    with reading(), database.atomic():
         yield
 
 
 def lock_key(key: str) -> None:
     """Wait until no other transaction holds this key, and hold it until this one ends."""
     database.lock_key(key)
+
+
+def locked(query: Any) -> Any:
+    """Keep others from writing to the rows that a query reads until the transaction ends."""
+    return database.locked(query)
+
+
+def _fault_in(error: BaseException) -> BaseException | None:
+    """Find the fault of the database behind an error, which may be one that followed from it."""
+    found: BaseException | None = error
+    while found is not None and not database.is_fault(found):
+        found = found.__cause__ or found.__context__
+    return found

@@ -5,7 +5,7 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.errors import ContactExists, IdentityConflict, NotFound, Unidentified
+from contacts_service.errors import ContactExists, IdentityConflict, NotFound, Unavailable, Unidentified
 from contacts_service.models import contacts
 from contacts_service.services.merge_patch import merged_document
 from contacts_service.services.search_text import searchable
@@ -13,6 +13,8 @@ from contacts_service.services.search_text import searchable
 # WhatsApp lets a business answer freely for 24 hours after the user's last message (Cloud API, "Customer service
 # windows").
 SERVICE_WINDOW = timedelta(hours=24)
+# How often a use case tries again when others create and delete what it looks for, before it gives up.
+ATTEMPTS = 5
 _SEARCHED = {"name", "profile_name", "phone_number"}
 
 
@@ -68,7 +70,7 @@ def update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> 
         changes["search_text"] = searchable(**{name: after[name] for name in _SEARCHED})
         if "tags" in changes:
             contacts.replace_tags(before["pk"], changes["tags"])
-    while True:
+    for _ in range(ATTEMPTS):
         try:
             changed = contacts.update_contact(contact_id, changes, datetime.now(UTC))
         except contacts.IdentifierTaken:
@@ -78,6 +80,7 @@ def update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> 
             # Whoever had the identifier was deleted between the two queries.
         else:
             return shown(found(changed, contact_id))
+    raise Unavailable
 
 
 def found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:

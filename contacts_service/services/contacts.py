@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contacts_service.errors import ContactExists, IdentityConflict, NotFound
+from contacts_service.errors import ContactExists, IdentityConflict, NotFound, Unavailable
 from contacts_service.models import contacts
 from contacts_service.models.database import reading, writing
 from contacts_service.services import contact_steps
@@ -15,7 +15,7 @@ def create_contact(*, account_id: str | None = None, **fields: Any) -> dict[str,
     ``fields`` are those that update_contact takes, ``phone_number`` (E.164) or ``bsuid`` among them. Raises
     ContactExists, IdentityConflict, Unidentified.
     """
-    while True:
+    for _ in range(contact_steps.ATTEMPTS):
         if created := contact_steps.insert(account_id, fields):
             return contact_steps.shown(created)
         in_the_way = contact_steps.find(account_id, fields)
@@ -24,6 +24,7 @@ def create_contact(*, account_id: str | None = None, **fields: Any) -> dict[str,
         if in_the_way:
             raise IdentityConflict([contact["id"] for contact in in_the_way])
         # What was in the way was deleted between the two queries, so the identifiers are free again.
+    raise Unavailable
 
 
 @reading()

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from contacts_service.errors import ContactExists, IdentityConflict
+from contacts_service.errors import ContactExists, IdentityConflict, Unavailable
 from contacts_service.models import contacts
 from contacts_service.models.database import lock_key, writing
-from contacts_service.services.contact_steps import insert, shown, update
+from contacts_service.services.contact_steps import ATTEMPTS, insert, shown, update
 from contacts_service.services.phone_variants import written_forms
 
 _SAID_BY_WHATSAPP = ("profile_name", "username", "avatar_url")
@@ -39,7 +39,7 @@ def resolve(
         # A unique index keeps one form from being stored twice, but can't know that two forms are one person.
         lock_key(f"{account_id}/{forms[0]}")
     bsuids = [bsuid for bsuid in (given.get("bsuid"), previous_bsuid) if bsuid]
-    while True:
+    for _ in range(ATTEMPTS):
         candidates = contacts.find_by_identifiers(account_id, phone_numbers=forms, bsuids=bsuids, lock=True)
         contact, matched_by = _choose(candidates, given, previous_bsuid)
         if contact is None and (former := contacts.find_by_former_bsuid(account_id, given.get("bsuid"))):
@@ -58,6 +58,7 @@ def resolve(
             return update(contact["id"], changes), matched_by
         except ContactExists:
             continue  # Another contact got the identifier at this moment; the next round finds both.
+    raise Unavailable
 
 
 def _create(account_id: str | None, given: dict[str, Any], previous_bsuid: str | None) -> dict[str, Any] | None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.errors import NotFound
+from contacts_service.errors import NotFound, Unavailable
 from contacts_service.models import contacts, messages
 from contacts_service.models.database import lock_key, reading, writing
-from contacts_service.services.contact_steps import shown
+from contacts_service.services.contact_steps import ATTEMPTS, shown
 from contacts_service.services.identity import resolve
 from contacts_service.services.message_preview import preview
 
@@ -113,10 +113,14 @@ def _record(contact_id: str, message: dict[str, Any]) -> tuple[dict[str, Any], d
     now = datetime.now(UTC)
     values = _values(contact, message, now)
     wa_message_id = values["wa_message_id"]
-    while not messages.insert_message(values):
+    for _ in range(ATTEMPTS):
+        if messages.insert_message(values):
+            break
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False
         # Its contact was deleted, and the message with it, between the two queries.
+    else:
+        raise Unavailable
     if wa_message_id and (early := messages.take_early_status(_key(contact["account_id"], wa_message_id))):
         messages.advance_status(
             message_id=values["id"], status=early["status"], at=early["status_at"], error=early["error"]

@@ -1,5 +1,6 @@
 """Use cases of the database itself."""
 
+from contacts_service.errors import Unavailable
 from contacts_service.models import migrations
 from contacts_service.models.database import reading
 
@@ -9,7 +10,13 @@ def upgrade() -> list[str]:
     return migrations.upgrade()
 
 
+def is_current() -> bool:
+    """Tell whether this process has seen today's tables, without asking the database."""
+    return migrations.is_current()
+
+
 @reading()
 def check() -> None:
-    """Ask the database for something that only a migrated one has. Raises Unavailable."""
-    migrations.read_history()
+    """Ask the database whether it answers and has today's tables. Raises Unavailable."""
+    if migrations.pending():
+        raise Unavailable

@@ -1,13 +1,10 @@
 """Numbered steps from an empty database to today's, each applied once, by whoever comes first."""
 
-import logging
 from pathlib import Path
 
 from playhouse.migrations import Runner
 
 from contacts_service.models.database import database, reading, writing
-
-_log = logging.getLogger(__name__)
 
 
 def upgrade() -> list[str]:
@@ -15,26 +12,27 @@ def upgrade() -> list[str]:
 
     Any number of processes may call this at once: one works, the others wait and find nothing left to do.
     """
+    applied: list[str] = []
     with reading():
-        if not _pending():
-            return []
-        with database.migrating(), writing():
-            database.lock_migrations()
-            applied: list[str] = _runner().up()
-            database.check_migrated()
-    for name in applied:
-        _log.info("migration %s applied", name)
+        if pending():
+            with database.migrating(), writing():
+                database.lock_migrations()
+                applied = _runner().up()
+                database.check_migrated()
+        database.obj.is_migrated = True
     return applied
 
 
-def read_history() -> list[str]:
-    """Read the names of the applied steps, in order."""
-    history = _runner().History
-    return [name for (name,) in history.select(history.name).order_by(history.id).tuples()]
+def is_current() -> bool:
+    """Tell whether this process has seen today's tables, without asking the database."""
+    return bool(database.is_migrated)
 
 
-def _pending() -> bool:
-    return any(not step.applied for step in _runner().status())
+def pending() -> bool:
+    """Ask the database whether steps are missing."""
+    if missing := any(not step.applied for step in _runner().status()):
+        database.obj.is_migrated = False
+    return missing
 
 
 def _runner() -> Runner:

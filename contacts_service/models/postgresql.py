@@ -1,0 +1,168 @@
+"""PostgreSQL 15 or newer, through psycopg 3. See sqlite.py for the same on SQLite."""
+
+import contextlib
+import select
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+from peewee import OP, Expression, Field, Node, PostgresqlDatabase, fn
+from psycopg.types.string import TextLoader
+
+from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
+from contacts_service.settings import Settings
+
+_MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
+# Seconds that a server has to report its own timeout before it counts as dead.
+_GRACE = 1.0
+# Classes of SQLSTATE (PostgreSQL documentation, appendix A) that say that a statement was wrong, not that the server
+# is in trouble: features, data, constraints, transaction state, syntax and privileges.
+_OUR_MISTAKES = {"0A", "21", "22", "23", "25", "2D", "3B", "3F", "42", "44"}
+_NOT_THERE = {"42P01", "42703", "3F000", "3D000", "42501"}  # No such table, column, schema, database; no privilege.
+_READ_ONLY = "25006"  # A standby, or a primary that was told so.
+
+
+class _KnownToPsycopg(psycopg.adapt.AdaptersMap):
+    """Loads ids and JSON as the text that they are, as SQLite does."""
+
+    def __init__(self) -> None:
+        super().__init__(psycopg.adapters)
+        self.register_loader("uuid", TextLoader)
+        self.register_loader("json", TextLoader)
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that hangs up when the server is silent for too long, frozen or cut off as it may be."""
+
+    patience: float | None = None
+    """Seconds to wait for an answer; None for no limit."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                # Nobody will read the answer, so the server needn't go on. A pooler would wait for it too.
+                with contextlib.suppress(psycopg.Error):
+                    self.cancel_safe(timeout=_GRACE)
+                self.close()
+            raise
+
+
+class PostgresqlBackend(PostgresqlDatabase):
+    """A connection a thread, kept open; one that was cut is replaced before it is used."""
+
+    kind = "postgresql"
+    field_types = {
+        **PostgresqlDatabase.field_types,
+        "TIMESTAMPTZ": "TIMESTAMPTZ",
+        "JSONTEXT": "JSON",
+        "ORDEREDTEXT": 'TEXT COLLATE "C"',
+    }
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_migrated = False
+        self._timeout = settings.database_timeout
+        super().__init__(settings.database_url.replace("postgres://", "postgresql://", 1), prefer_psycopg3=True)
+        self._lock = contextlib.nullcontext()  # Or threads would wait for one another's connections to be opened.
+
+    def _connect(self) -> _Connection:
+        milliseconds = int(self._timeout * 1000)
+        given = psycopg.conninfo.conninfo_to_dict(self.database)
+        ours = {
+            "autocommit": True,
+            "context": SimpleNamespace(adapters=_ADAPTERS, connection=None),
+            "connect_timeout": max(2, int(self._timeout)),  # libpq waits no less than two seconds.
+            "tcp_user_timeout": milliseconds,
+        }
+        # A plan for any search at all, as prepared statements get one, wouldn't use the index.
+        options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c plan_cache_mode=force_custom_plan"
+        try:
+            opened = _Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
+        except psycopg.OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+            # PgBouncer, which doesn't know what to do with options in any mode.
+            opened = _Connection.connect(self.database, **ours)
+        opened.patience = self._timeout + _GRACE
+        try:
+            [(plans,)] = opened.execute("SELECT current_setting('plan_cache_mode')").fetchall()
+        except psycopg.Error:
+            opened.close()
+            raise
+        if plans != "force_custom_plan":
+            # A pooler is between that was told to ignore options. It may give each transaction another server
+            # connection, on which nothing is prepared.
+            opened.prepare_threshold = None
+        return opened
+
+    def is_stale(self) -> bool:
+        """Tell whether the connection was lost while it was idle, without asking the server.
+
+        A server that has gone says so on the socket, which is otherwise silent while nothing is asked.
+        """
+        connection = self._state.conn
+        if connection.closed or connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            return True
+        socket = select.poll()
+        socket.register(connection.fileno(), select.POLLIN)
+        return bool(socket.poll(0))
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Tell a server that can't work from a statement that can't."""
+        if not isinstance(error, psycopg.Error):
+            return False
+        if error.sqlstate is None:  # The connection failed, or the driver refused what we gave it.
+            return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        is_ours = error.sqlstate[:2] in _OUR_MISTAKES and error.sqlstate != _READ_ONLY
+        return not is_ours or self.lacks_tables(error)
+
+    def lacks_tables(self, error: BaseException) -> bool:
+        """Tell whether somebody put another database in the place of ours."""
+        return isinstance(error, psycopg.Error) and error.sqlstate in _NOT_THERE
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Wait as long as a step takes."""
+        connection = self.connection()
+        connection.patience = None
+        try:
+            yield
+        finally:
+            connection.patience = self._timeout + _GRACE
+
+    def check_migrated(self) -> None:
+        """Check nothing: foreign keys held all the time."""
+
+    def lock_migrations(self) -> None:
+        """Wait for other migrators until the end of the transaction, for as long as it takes."""
+        self.execute_sql("SET LOCAL statement_timeout = 0")
+        self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+
+    def lock_key(self, key: str) -> None:
+        """Wait for other transactions that hold the key."""
+        self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+
+    def try_lock_key(self, key: str) -> bool:
+        """Take the key, or tell that another transaction holds it."""
+        return bool(self.execute_sql("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (key,)).fetchone()[0])
+
+    def locked(self, query: Any) -> Any:
+        """Keep others from writing to the rows that a query reads until the transaction ends."""
+        return query.for_update()
+
+    def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:  # noqa: ARG002
+        """Make the condition that a row's search text has every term as a substring.
+
+        The pg_trgm index serves LIKE; shorter terms, which have no trigram, are compared row by row.
+        """
+        conditions = [fn.STRPOS(search_text, term) > 0 for term in terms if len(term) < SHORTEST_TRIGRAM]
+        for term in terms:
+            if len(term) >= SHORTEST_TRIGRAM:
+                escaped = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+                conditions.insert(0, Expression(search_text, OP.LIKE, f"%{escaped}%"))
+        return all_of(conditions)
+
+
+_ADAPTERS = _KnownToPsycopg()

@@ -1,0 +1,148 @@
+"""SQLite: one file in WAL mode, many readers beside one writer. See postgresql.py for the same on PostgreSQL."""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from peewee import SQL, Field, IntegrityError, Node, SqliteDatabase, fn
+
+from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
+from contacts_service.settings import Settings
+
+# Result codes (sqlite.org/rescode.html) of statements that were wrong, not of a database that is in trouble.
+_OUR_MISTAKES = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_TOOBIG,
+}
+_PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
+
+
+class SqliteBackend(SqliteDatabase):
+    """A connection a thread, kept open; a file that is exchanged is opened anew."""
+
+    kind = "sqlite"
+    field_types = {**SqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = Path(settings.sqlite_path or "").absolute()
+        self.is_migrated = False
+        """Whether the tables are there; then a file that is missing is a fault, and no reason to begin a new one."""
+        with contextlib.suppress(OSError):  # Where it can't be made, opening the file says why, each time.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            str(self.path),
+            timeout=settings.database_timeout,
+            # IMMEDIATE takes the write lock at once. A transaction that begins by reading and writes later would
+            # fail with SQLITE_BUSY_SNAPSHOT, which no timeout waits for (sqlite.org/isolation.html).
+            lock_type="IMMEDIATE",
+            pragmas={
+                "busy_timeout": int(settings.database_timeout * 1000),
+                "journal_mode": "wal",
+                "synchronous": "full",
+                "foreign_keys": 1,
+            },
+        )
+        self._lock = contextlib.nullcontext()  # Or threads would wait for one another's connections to be opened.
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "rw" if self.is_migrated else "rwc"
+        connection = sqlite3.connect(
+            f"file:{quote(str(self.path))}?mode={mode}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,  # Threads that end leave their connection to whoever collects garbage.
+        )
+        try:
+            self._state.file = _file_at(self.path)
+            self._add_conn_hooks(connection)
+        except Exception:
+            connection.close()
+            raise
+        return connection
+
+    def _set_pragmas(self, conn: sqlite3.Connection) -> None:
+        # Several processes that make a new file a WAL database at once are told that it is locked, and the busy
+        # timeout doesn't wait for that.
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return super()._set_pragmas(conn)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def is_stale(self) -> bool:
+        """Tell whether the connection is to a file that isn't there any more: what it wrote would be lost."""
+        return bool(self._state.file != _file_at(self.path))
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Tell a database that can't work from a statement that can't. The driver has one class for both."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if not isinstance(error, sqlite3.Error) or code is None:
+            return False
+        return code & _PRIMARY_CODE not in _OUR_MISTAKES or self.lacks_tables(error)
+
+    def lacks_tables(self, error: BaseException) -> bool:
+        """Tell whether somebody put another database in the place of ours."""
+        return isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Hold no foreign keys meanwhile: a step that rebuilds a table would take along what refers to its rows.
+
+        SQLite can't switch this within a transaction (sqlite.org/foreignkeys.html).
+        """
+        self.pragma("foreign_keys", 0)
+        try:
+            yield
+        finally:
+            self.pragma("foreign_keys", 1)
+
+    def check_migrated(self) -> None:
+        """Refuse to commit steps that left a row without what it refers to."""
+        if orphan := self.execute_sql("PRAGMA foreign_key_check").fetchone():
+            raise IntegrityError(f"a migration left {orphan} without what it refers to")
+
+    def lock_migrations(self) -> None:
+        """Nothing: the transaction holds the write lock of the whole database already."""
+
+    def lock_key(self, key: str) -> None:
+        """Do nothing, for the same reason."""
+
+    def try_lock_key(self, key: str) -> bool:  # noqa: ARG002
+        """Succeed: whoever else held the key has committed, or this transaction wouldn't have begun."""
+        return True
+
+    def locked(self, query: Any) -> Any:
+        """Change nothing: the rows are locked with the database."""
+        return query
+
+    def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:
+        """Make the condition that a row's search text has every term as a substring.
+
+        FTS5's trigram index finds terms of three characters and more; shorter ones are compared row by row.
+        """
+        conditions = [fn.INSTR(search_text, term) > 0 for term in terms if len(term) < SHORTEST_TRIGRAM]
+        if phrases := ['"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM]:
+            found = "(SELECT rowid FROM contact_search WHERE contact_search MATCH ?)"
+            conditions.insert(0, pk.in_(SQL(found, [" ".join(phrases)])))
+        return all_of(conditions)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
