@@ -70,7 +70,7 @@ class PostgresqlBackend(PostgresqlDatabase):
     def _connect(self) -> _Connection:
         milliseconds = int(self._timeout * 1000)
         given = psycopg.conninfo.conninfo_to_dict(self.database)
-        ours = {
+        ours: dict[str, Any] = {
             "autocommit": True,
             "context": SimpleNamespace(adapters=_ADAPTERS, connection=None),
             "connect_timeout": max(2, int(self._timeout)),  # libpq waits no less than two seconds.

@@ -1,7 +1,6 @@
 """SQLite: one file in WAL mode, many readers beside one writer. See postgresql.py for the same on PostgreSQL."""
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -142,7 +141,7 @@ class SqliteBackend(SqliteDatabase):
 
 def _file_at(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
