@@ -8,10 +8,11 @@ from flask import Flask, Response, g, request
 from contacts_service.api import contacts, flows, health, messages, sessions
 from contacts_service.api.errors import register_error_handlers
 from contacts_service.api.openapi import create_api
-from contacts_service.cli import db
+from contacts_service.cli import db, keys
 from contacts_service.errors import Unavailable
 from contacts_service.models.database import connect
 from contacts_service.services import schema
+from contacts_service.services.keys import Keyring
 from contacts_service.settings import Settings
 
 LARGEST_BODY = 1024 * 1024
@@ -30,11 +31,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_take_request_id)
     app.before_request(_migrate)
     app.after_request(_answer_request_id)
+    app.extensions["keyring"] = Keyring()
     register_error_handlers(app)
     api = create_api(app)
     for noun in (contacts, messages, sessions, flows, health):
         api.register_blueprint(noun.blueprint)
     app.cli.add_command(db)
+    app.cli.add_command(keys)
     return app
 
 
@@ -42,6 +45,8 @@ def prepare(app: Flask) -> None:
     """Bring the database up to date before the first request. When it is away, a later request does."""
     try:
         schema.upgrade()
+        if app.extensions["keyring"].is_empty():
+            app.logger.warning("no API key exists: only callers on this machine are answered (see flask keys create)")
     except Unavailable as error:
         app.logger.warning("starting without the database: %s", error.fault)
 

@@ -23,8 +23,11 @@ from flask import Flask
 
 from contacts_service.app import create_app, prepare
 from contacts_service.models.contacts import Contact
-from contacts_service.models.database import connect, database
+from contacts_service.models.database import connect, database, reading
 from contacts_service.models.flows import Flow
+from contacts_service.models.keys import ApiKey
+from contacts_service.models.retries import FirstAnswer
+from contacts_service.services.keys import Keyring
 from contacts_service.settings import Settings
 
 KINDS = ("sqlite", "postgresql")
@@ -83,9 +86,10 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
     """The application on an empty database of each kind."""
     app, backend = shared_app
     database.initialize(backend)
-    with database.connection_context():
-        Contact.delete().execute()
-        Flow.delete().execute()
+    with reading():
+        for table in (Contact, Flow, ApiKey, FirstAnswer):
+            table.delete().execute()
+    app.extensions["keyring"] = Keyring()
     yield app
     database.initialize(backend)
 

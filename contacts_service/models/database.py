@@ -64,9 +64,17 @@ def lock_key(key: str) -> None:
     database.lock_key(key)
 
 
-def locked(query: Any) -> Any:
-    """Keep others from writing to the rows that a query reads until the transaction ends."""
-    return database.locked(query)
+def try_lock_key(key: str) -> bool:
+    """Hold this key until the transaction ends, or tell that another transaction holds it."""
+    return bool(database.try_lock_key(key))
+
+
+def locked(query: Any, *, skip: bool = False) -> Any:
+    """Keep others from writing to the rows that a query reads until the transaction ends.
+
+    Rows that others hold are waited for, or with ``skip`` left out.
+    """
+    return database.locked(query, skip=skip)
 
 
 def _fault_in(error: BaseException) -> BaseException | None:
