@@ -42,7 +42,7 @@ def accounts() -> Accounts:
 
 
 def _caller(keyring: Keyring) -> Caller:
-    if presented := _presented():
+    if (presented := _presented()) is not None:
         return keyring.caller_of(presented)
     if not keyring.is_empty():
         raise Unauthenticated
@@ -52,10 +52,13 @@ def _caller(keyring: Keyring) -> Caller:
 
 
 def _presented() -> str | None:
-    authorization = request.headers.get("Authorization", "")
-    scheme, _, token = authorization.partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else None
-    return request.headers.get("X-API-Key") or bearer or (authorization or None)
+    """Read the key that was sent; None when the request brings no credentials of any kind."""
+    if "X-API-Key" in request.headers:
+        return request.headers["X-API-Key"]
+    if "Authorization" not in request.headers:
+        return None
+    scheme, _, token = request.headers["Authorization"].partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _is_local() -> bool:

@@ -56,5 +56,6 @@ def refuse_conditions(*, if_match: bool, if_none_match: bool) -> None:
 def _expected(version: Callable[[str], _Version | None]) -> list[_Version] | None:
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
-    # Weak tags never match here (RFC 9110, 13.1.1).
-    return [found for tag in sorted(request.if_match.as_set()) if (found := version(tag)) is not None]
+    # Weak tags never match here (RFC 9110, 13.1.1). Werkzeug reads the empty tag as None.
+    tags = [tag or "" for tag in request.if_match.as_set()]
+    return [found for tag in sorted(tags) if (found := version(tag)) is not None]
