@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterator
 from itertools import islice
+from traceback import format_exception
 from typing import Any
 
-from flask import Flask, Response, g
+from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from contacts_service.api.entity_tags import tag_of
@@ -155,8 +156,14 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _log.error("request %s failed", g.request_id, exc_info=error)
+    _log.error("the request failed", extra={"traceback": _traceback(error)})
     return failure(500, "internal_error", CODES[500]["internal_error"])
+
+
+def _traceback(error: Exception) -> str:
+    """Tell where it happened. PostgreSQL's details are left out: they quote what was to be written."""
+    lines = "".join(format_exception(error)).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("DETAIL:"))
 
 
 def _flat(errors: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
