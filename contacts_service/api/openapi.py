@@ -18,7 +18,15 @@ Who the people are that a business talks to over WhatsApp, who looks after them,
 
 Every JSON answer has one envelope: `{"status": "success", "data": …}`, or for an error
 `{"status": "error", "message": …, "data": null, "code": …, "errors": {field: [text]}, "request_id": …}`.
-Act on `code`; `message` is for people. A caller ignores fields that it doesn't know. Times are RFC 3339 in UTC,
+Act on `code`; `message` is for people.
+
+Send a key as `X-API-Key: …` or `Authorization: Bearer …`; while none exists, callers on the service's own machine need
+none. A key has scopes and may be limited to accounts: then things of other accounts don't exist for it.
+
+Send a POST again with the same `Idempotency-Key` when you don't know what became of it. Send `If-Match` with the ETag
+of what you have read, so that you don't write over what others wrote meanwhile. After a 503 wait `Retry-After` seconds.
+
+A caller ignores fields that it doesn't know. Times are RFC 3339 in UTC,
 ids are UUIDs. Unknown query parameters and body fields are refused.
 """
 SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
