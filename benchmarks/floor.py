@@ -102,8 +102,8 @@ def _page(driver: ModuleType, where: str, values: list[Any], page: int | None, c
     if not offset:
         return driver.run(f"SELECT {SUMMARY} FROM contact {where} {_ORDER} LIMIT {_PAGE}", values)
     # The way there is in the index alone.
-    narrow = f"SELECT pk FROM contact {where} {_ORDER} LIMIT {_PAGE} OFFSET {offset}"
-    return driver.run(f"SELECT {SUMMARY} FROM contact WHERE pk IN ({narrow}) {_ORDER}", values)
+    narrow = f"SELECT id FROM contact {where} {_ORDER} LIMIT {_PAGE} OFFSET {offset}"
+    return driver.run(f"SELECT {SUMMARY} FROM contact WHERE id IN ({narrow}) {_ORDER}", values)
 
 
 def _cursor(row: tuple[Any, ...]) -> str:

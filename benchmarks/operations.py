@@ -136,11 +136,11 @@ def _pick(samples: list[Any], turn: int) -> Any:
 _WITH_SESSION = f"""
 SELECT c.id FROM session AS s JOIN contact AS c ON c.pk = s.contact_id
 WHERE s.status IN ('active', 'completed') ORDER BY s.pk LIMIT {_SAMPLES}
-"""  # noqa: S608
+"""
 
 
 def _sample(run: Run, condition: str, size: int) -> list[tuple[str, str, str, str]]:
     """Read id, account, number and profile name of contacts spread over the table, none with a planted name."""
     spread = [number + 3 for number in range(0, size, max(20, size // (3 * _SAMPLES) // 20 * 20))]
-    sql = f"SELECT id, account_id, phone_number, profile_name FROM contact WHERE pk = ? AND {condition}"  # noqa: S608
+    sql = f"SELECT id, account_id, phone_number, profile_name FROM contact WHERE pk = ? AND {condition}"
     return [row for pk in spread for row in run(sql, (pk,))][:_SAMPLES]

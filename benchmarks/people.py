@@ -77,7 +77,16 @@ FLOWS = [some_id(3, number) for number in range(5)]
 _ACCOUNT_WEIGHTS = list(accumulate(1 / rank for rank in range(1, 21)))  # Zipf: the first has 28 %, the last 1.4 %.
 _USER_WEIGHTS = list(accumulate(1 / (rank + 20) for rank in range(200)))
 _TAGS = [f"{what}-{number}" for what in ("vip", "lead", "city", "product", "event", "team") for number in range(5)]
-_TEXTS = ("Where is my order?", "Thank you!", "¿Cuánto cuesta?", "नमस्ते", "Спасибо", "شكرا", "多少钱", "Ok 👍 see you then")
+_TEXTS = (
+    "Where is my order?",
+    "Thank you!",
+    "¿Cuánto cuesta?",
+    "नमस्ते",
+    "Спасибо",
+    "شكرا",
+    "多少钱",
+    "Ok 👍 see you then",
+)
 _STATUSES = ("active", "completed", "completed", "cancelled", "timeout")
 
 
@@ -155,9 +164,7 @@ def _add_contact(rows: Rows, number: int, size: int, chance: random.Random) -> N
     )
 
 
-def _conversation(
-    pk: int, account: str | None, created: datetime, chance: random.Random
-) -> Iterator[tuple[Any, ...]]:
+def _conversation(pk: int, account: str | None, created: datetime, chance: random.Random) -> Iterator[tuple[Any, ...]]:
     """Make a contact's messages, oldest first; most contacts wrote last in recent times."""
     moment = max(created, NEWEST - SPAN * chance.random() ** 3).replace(microsecond=0)
     for position in range(chance.choice((1, 2, 2, 3, 4, 6))):

@@ -54,7 +54,9 @@ def recorded(call: Callable[[], Any]) -> list[Statement]:
 
 
 def queries_of(statements: list[Statement]) -> list[Statement]:
-    return [statement for statement in statements if not _NO_QUERY.match(statement.sql)]
+    """Leave out what opens and closes transactions, and what SQLite tells again for each trigger of a statement."""
+    queries = [statement for statement in statements if not _NO_QUERY.match(statement.sql)]
+    return [query for before, query in zip([None, *queries], queries, strict=False) if query != before]
 
 
 def transactions_of(statements: list[Statement]) -> int:

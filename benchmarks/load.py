@@ -1,0 +1,69 @@
+"""Sends requests over kept connections and tells how long the answers took.
+
+``python -m benchmarks.load HOST PORT SECONDS CONNECTIONS < requests``, a process of its own, so that it takes nothing
+from the interpreter of the server. ``requests`` is JSON: a list of requests as they go over the wire, sent in turn.
+Prints JSON: how many answers in how many seconds, and the sorted latencies in seconds.
+"""
+
+import selectors
+import socket
+import sys
+import time
+
+import orjson
+
+_END_OF_HEAD = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+
+
+def load(address: tuple[str, int], seconds: float, connections: int, requests: list[bytes]) -> dict[str, object]:
+    """Keep every connection busy with one request after the other."""
+    selector = selectors.DefaultSelector()
+    sent_at: dict[socket.socket, float] = {}
+    received: dict[socket.socket, bytes] = {}
+    latencies: list[float] = []
+    turn = 0
+
+    def send(connection: socket.socket) -> None:
+        nonlocal turn
+        received[connection] = b""
+        sent_at[connection] = time.perf_counter()
+        connection.sendall(requests[turn % len(requests)])
+        turn += 1
+
+    began = time.perf_counter()
+    for _ in range(connections):
+        connection = socket.create_connection(address)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(connection, selectors.EVENT_READ)
+        send(connection)
+    while time.perf_counter() - began < seconds:
+        for key, _ in selector.select(timeout=1):
+            connection = key.fileobj  # type: ignore[assignment]
+            part = connection.recv(1 << 18)
+            received[connection] += part
+            if not part:
+                raise ConnectionError(f"the server hung up after {received[connection][:200]!r}")
+            if _is_whole(received[connection]):
+                latencies.append(time.perf_counter() - sent_at[connection])
+                send(connection)
+    took = time.perf_counter() - began
+    for key in list(selector.get_map().values()):
+        key.fileobj.close()  # type: ignore[union-attr]
+    return {"answers": len(latencies), "seconds": took, "latencies": sorted(latencies)}
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(_END_OF_HEAD)
+    if not end:
+        return False
+    if head[9:10] != b"2":
+        raise ValueError(f"no success: {answer[:500]!r}")
+    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(_LENGTH))
+    return len(body) >= int(length.removeprefix(_LENGTH))
+
+
+if __name__ == "__main__":
+    host, port, for_seconds, at_once = sys.argv[1:]
+    given = [request.encode() for request in orjson.loads(sys.stdin.buffer.read())]
+    sys.stdout.buffer.write(orjson.dumps(load((host, int(port)), float(for_seconds), int(at_once), given)))
