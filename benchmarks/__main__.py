@@ -19,6 +19,8 @@ def main() -> None:
     arguments.add_argument("--size", type=int, default=DEFAULT_SIZE, help=f"how many contacts ({DEFAULT_SIZE})")
     arguments.add_argument("--database", choices=storage.KINDS, action="append", help="only this kind")
     given = arguments.parse_args()
+    if given.size < SMALL:
+        arguments.error(f"with fewer than {SMALL} contacts there are not as many matches as searches look for")
     kinds = given.database or storage.KINDS
     for kind in kinds:
         for size in sorted({SMALL, given.size}):

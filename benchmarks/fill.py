@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import fill_postgresql, fill_sqlite, storage
 from benchmarks.people import CHUNK, flow_rows, make_chunk
+from benchmarks.targets import SMALL
 
 PROCESSES = 2
 _BAR = 30
@@ -96,6 +97,8 @@ def main() -> None:
     arguments.add_argument("--size", type=int, default=1_000_000, help="how many contacts (1000000)")
     arguments.add_argument("--database", choices=storage.KINDS, action="append", help="only this kind")
     given = arguments.parse_args()
+    if given.size < SMALL:
+        arguments.error(f"with fewer than {SMALL} contacts there are not as many matches as searches look for")
     for kind in given.database or storage.KINDS:
         figures = ensure_filled(kind, given.size)
         print(f"{kind}: {figures['contacts']:,} contacts, filled in {figures['seconds']:.0f} s")

@@ -35,7 +35,7 @@ def environ_of(request: Request, headers: dict[str, str]) -> dict[str, Any]:
         query_string=urlencode(request.query or {}),
         data=body,
         content_type="application/json" if body else None,
-        headers=headers,
+        headers=list(headers.items()),
         environ_overrides={"REMOTE_ADDR": "127.0.0.1"},
     ).get_environ()
 

@@ -34,7 +34,6 @@ class Bench:
     """A service and a floor on the same database."""
 
     def __init__(self, url: str, size: int) -> None:
-        statements.watch()
         self.size = size
         self.is_sqlite = url.startswith("sqlite")
         self.driver: ModuleType = floor_sqlite if self.is_sqlite else floor_postgresql
@@ -60,6 +59,7 @@ class Bench:
 
 def measure(url: str, size: int) -> dict[str, Any]:
     """Check, count and time every operation."""
+    statements.watch()
     bench = Bench(url, size)
     gc.collect()
     gc.freeze()

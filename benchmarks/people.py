@@ -116,11 +116,11 @@ def _add_contact(rows: Rows, number: int, size: int, chance: random.Random) -> N
     pk = number + 1
     script = choose_script(chance)
     account = _weighted(ACCOUNTS, _ACCOUNT_WEIGHTS, chance) if chance.random() < 0.97 else None
-    name, called = full_name(script, chance), profile_name(script, chance) if chance.random() < 0.85 else None
+    usual = full_name(script, chance)
+    called = profile_name(script, chance) if chance.random() < 0.85 else None
     planted = next((each for each in PLANTED if number % step_of(each, size) == each.offset), None)
-    if planted:
-        name = f"{planted.name}{script.joiner or ' '}{name.split(' ')[-1]}"
-    elif called and chance.random() < 0.2:
+    name: str | None = f"{planted.name} {usual.split(' ')[-1]}" if planted else usual
+    if called and not planted and chance.random() < 0.2:
         name = None  # Nobody gave the contact a name yet.
     # A permutation of nine digits: no number comes twice. One contact in twenty hides it.
     digits = (number * 387_420_489 + 123_456_789) % 1_000_000_000

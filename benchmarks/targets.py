@@ -1,6 +1,6 @@
 """What was to be reached, and what was measured of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 SMALL = 10_000
@@ -17,7 +17,7 @@ class Target(NamedTuple):
 
     name: str
     most: float
-    measured: dict[str, float]
+    measured: Mapping[str, float]
     unit: str = " ×"
 
     def is_met(self, kind: str) -> bool:
@@ -73,7 +73,7 @@ def _specials(large: dict[str, Any]) -> Iterator[Target]:
     for group, longer in (("one contact in twenty", "5 characters"), ("1,000 contacts", "3 characters")):
         for characters in ("1", "2"):
             measured = compared(f"short terms, {group}", characters, longer)
-            yield Target(f"{characters} characters ÷ longer search, {group}", SHORT_TERMS, measured)
+            yield Target(f"term of {characters} ÷ longer search, {group}", SHORT_TERMS, measured)
     yield Target("cursor at any depth ÷ first page", CURSORS, compared("cursors", "cursor", "list"))
 
 
