@@ -5,6 +5,7 @@ from xml.sax.saxutils import escape
 from benchmarks.targets import Target
 
 _ROW, _BAR, _LEFT, _WIDTH, _TOP = 34, 11, 190, 560, 58
+_TEXT_WIDTH = 32
 _MOST_SHOWN = 6.0  # Longer bars end here and tell their length.
 _TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 _STYLE = """
@@ -44,17 +45,18 @@ def draw(ratios: list[Target], title: str) -> str:
         name = target.name.removesuffix(" ÷ floor")
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
         for position, (kind, ratio) in enumerate(target.measured.items()):
-            parts += _bar(kind, ratio, y + position * (_BAR + 1))
+            parts += _bar(kind, ratio, y + position * (_BAR + 1), _x(target.most))
         x = _x(target.most)
         parts.append(f'<line class="target" x1="{x}" x2="{x}" y1="{y - 2}" y2="{y + 2 * _BAR + 3}"/>')
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _bar(kind: str, ratio: float, y: float) -> list[str]:
+def _bar(kind: str, ratio: float, y: float, target_x: float) -> list[str]:
     end = _x(min(ratio, _MOST_SHOWN))
+    text_x = max(end, target_x) + 5 if end > target_x - _TEXT_WIDTH else end + 5  # Not across the target's line.
     return [
         f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{end - _LEFT:.1f}" height="{_BAR}" rx="1"/>',
-        f'<text class="value" x="{end + 5:.1f}" y="{y + _BAR - 1}">{ratio:.2f}</text>',
+        f'<text class="value" x="{text_x:.1f}" y="{y + _BAR - 1}">{ratio:.2f}</text>',
     ]
 
 

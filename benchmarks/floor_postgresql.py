@@ -17,6 +17,7 @@ _url = ""
 def use(url: str) -> None:
     global _url  # noqa: PLW0603 - One process, one database, as in the service.
     _url = url
+    _local.__dict__.clear()
 
 
 def _connection() -> psycopg.Connection[Any]:

@@ -18,6 +18,7 @@ _path = ""
 def use(url: str) -> None:
     global _path  # noqa: PLW0603 - One process, one database, as in the service.
     _path = urlsplit(url).path
+    _local.__dict__.clear()
 
 
 def _connection() -> sqlite3.Connection:

@@ -54,7 +54,7 @@ def _growth(small: dict[str, Any], large: dict[str, Any]) -> Iterator[Target]:
             kind: result["operations"][name]["service"] / small[kind]["operations"][name]["service"]
             for kind, result in large.items()
         }
-        yield Target(f"{name}, large ÷ small", GROWTH, measured)
+        yield Target(f"growth of {name}", GROWTH, measured)
 
 
 def _specials(large: dict[str, Any]) -> Iterator[Target]:
