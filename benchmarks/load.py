@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.load HOST PORT SECONDS CONNECTIONS < requests``, a process of its own, so that it takes nothing
 from the interpreter of the server. ``requests`` is JSON: a list of requests as they go over the wire, sent in turn.
-Prints JSON: how many answers in how many seconds, and the sorted latencies in seconds.
+Prints JSON: how many answers in how many seconds, their sorted latencies in seconds, and how many were refused
+because the server could not.
 """
 
 import selectors
@@ -23,7 +24,7 @@ def load(address: tuple[str, int], seconds: float, connections: int, requests: l
     sent_at: dict[socket.socket, float] = {}
     received: dict[socket.socket, bytes] = {}
     latencies: list[float] = []
-    turn = 0
+    refused = turn = 0
 
     def send(connection: socket.socket) -> None:
         nonlocal turn
@@ -48,22 +49,25 @@ def load(address: tuple[str, int], seconds: float, connections: int, requests: l
                 raise ConnectionError(f"the server hung up after {received[connection][:200]!r}")
             if not _is_whole(received[connection]):
                 continue
+            could = not received[connection].startswith(b"HTTP/1.1 5")
+            refused += not could
             # The last answers aren't counted but waited for, or their work would weigh on whoever is next.
             if took or (elapsed := time.perf_counter() - began) > seconds:
                 took = took or elapsed
                 selector.unregister(connection)
                 connection.close()
             else:
-                latencies.append(time.perf_counter() - sent_at[connection])
+                if could:
+                    latencies.append(time.perf_counter() - sent_at[connection])
                 send(connection)
-    return {"answers": len(latencies), "seconds": took, "latencies": sorted(latencies)}
+    return {"answers": len(latencies), "seconds": took, "latencies": sorted(latencies), "refused": refused}
 
 
 def _is_whole(answer: bytes) -> bool:
     head, end, body = answer.partition(_END_OF_HEAD)
     if not end:
         return False
-    if head[9:10] != b"2":
+    if head[9:10] not in b"25":
         raise ValueError(f"no success: {answer[:500]!r}")
     length = next(line for line in head.lower().split(b"\r\n") if line.startswith(_LENGTH))
     return len(body) >= int(length.removeprefix(_LENGTH))

@@ -106,7 +106,12 @@ def _served_table(results: Results, size: int) -> str:
             row = [name, _TITLES[kind]]
             for side in ("service", "floor"):
                 of = sides[side]
-                row += [f"{of['requests_per_second']:,.0f}", f"{of['p50'] * 1000:.1f}", f"{of['p99'] * 1000:.1f}"]
+                refused = f" ({of['refused']} refused)" if of["refused"] else ""
+                row += [
+                    f"{of['requests_per_second']:,.0f}{refused}",
+                    f"{of['p50'] * 1000:.1f}",
+                    f"{of['p99'] * 1000:.1f}",
+                ]
             rows.append(row)
     return _table(rows) if rows[1:] else ""
 

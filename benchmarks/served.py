@@ -114,6 +114,7 @@ def _summed_up(runs: list[dict[str, Any]]) -> dict[str, float]:
         "requests_per_second": sum(run["answers"] for run in runs) / sum(run["seconds"] for run in runs),
         "p50": statistics.median(latencies),
         "p99": latencies[int(len(latencies) * 0.99)],
+        "refused": sum(run["refused"] for run in runs),
     }
 
 
