@@ -26,7 +26,7 @@ SCRIPTS = (
         ("1", "44", "61", "27", "234"),
         tuple(
             "James Mary Robert Patricia John Jennifer Michael Linda David Elizabeth Hannah Anne Nelson Eloise Andrea "
-            "Sandra Joan Daniel Emily Olivia Grace Noah Liam Sophia Chidi Ngozi Thabo Marissa Annabel Helena".split()
+            "Sandra Joan Daniel Emily Olivia Grace Noah Liam Sophia Chidi Ngozi Thabo Marissa Annabel Helena Ronald Alexa".split()
         ),
         tuple("Smith Johnson Moore Brown Miller Davis Taylor Okafor Wilson Anderson Martin Clark Lewis".split()),
     ),
@@ -35,7 +35,7 @@ SCRIPTS = (
         ("52", "34", "57", "55", "351"),
         tuple(
             "José João Lucía Sofía Andrés Iñigo Begoña Ángel Inés Raúl Mónica Sebastián Ramón Gonçalo Conceição "
-            "Marina Marisol Sandro Leandra Annabella Elena Noé Íris Fabrício".split()
+            "Marina Marisa Luisa Alejandra Sandro Leandra Annabella Elena Noé Íris Fabrício".split()
         ),
         tuple("García Muñoz Peña López Núñez Gonçalves Araújo Magalhães Ibáñez Simões Fernández Assunção".split()),
     ),
