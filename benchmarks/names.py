@@ -26,7 +26,8 @@ SCRIPTS = (
         ("1", "44", "61", "27", "234"),
         tuple(
             "James Mary Robert Patricia John Jennifer Michael Linda David Elizabeth Hannah Anne Nelson Eloise Andrea "
-            "Sandra Joan Daniel Emily Olivia Grace Noah Liam Sophia Chidi Ngozi Thabo Marissa Annabel Helena Ronald Alexa".split()
+            "Sandra Joan Daniel Emily Olivia Grace Noah Liam Sophia Chidi Ngozi Thabo Marissa Annabel Helena Ronald "
+            "Alexa".split()
         ),
         tuple("Smith Johnson Moore Brown Miller Davis Taylor Okafor Wilson Anderson Martin Clark Lewis".split()),
     ),
