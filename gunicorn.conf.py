@@ -1,13 +1,23 @@
 """How gunicorn serves the service; README.md lists the settings."""
 
-import logging
+import os
+import shutil
+import socket
+import struct
+import tempfile
 from pathlib import Path
 
-from contacts_service.api.server import keep_gunicorn_in_the_envelope
-from contacts_service.app import prepare
-from contacts_service.settings import Settings
+# In memory where there is such a place: a container's disk is read-only, and any disk can stall.
+_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# Where the workers' metrics meet. prometheus_client looks for it while it is imported.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="contacts-metrics-", dir=_memory)
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+from prometheus_client import multiprocess  # noqa: E402
+
+from contacts_service.api.request_log import LOGGING  # noqa: E402
+from contacts_service.api.server import keep_gunicorn_in_the_envelope  # noqa: E402
+from contacts_service.app import prepare  # noqa: E402
+from contacts_service.settings import Settings  # noqa: E402
 
 _settings = Settings.from_environment()
 keep_gunicorn_in_the_envelope()
@@ -20,12 +30,33 @@ timeout = 30  # Seconds after which a worker that shows no sign of life is repla
 graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
 forwarder_headers = ""  # By default a header could say that the service stands at another address.
 limit_request_line = 8190  # The most that gunicorn allows, for lists of ids and searches in any script.
+limit_request_fields = 64
+limit_request_field_size = 4096
 keepalive = 75  # Longer than usual load balancers keep a connection, so that they close it and not we.
-# Heartbeats on a disk could stall, and a container's is read-only besides; not every system has memory there.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+worker_tmp_dir = _memory
 control_socket_disable = True
+logconfig_dict = LOGGING
+
+_SILENCE = 30  # Seconds that a client may send or read nothing in the middle of a request: it holds a thread.
+
+
+def when_ready(server):  # noqa: ANN001, ANN201
+    """Let no client hold a thread by silence. gunicorn has no setting for it; connections inherit it on Linux."""
+    for listener in server.LISTENERS:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _SILENCE, 0))
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201
     """Migrate before the worker accepts its first request."""
     prepare(worker.wsgi)
+
+
+def child_exit(server, worker):  # noqa: ANN001, ANN201, ARG001
+    """Take a worker that ended out of what is counted of those that live."""
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):  # noqa: ANN001, ANN201, ARG001
+    """Remove the folder of the metrics."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -1,21 +1,20 @@
 """Wires the service together: the only file that knows all of it."""
 
-import re
+from flask import Flask, request
 
-import uuid_utils
-from flask import Flask, Response, g, request
-
-from contacts_service.api import contacts, flows, health, messages, sessions
+from contacts_service.api import contacts, flows, health, messages, metrics, sessions
 from contacts_service.api.errors import register_error_handlers
 from contacts_service.api.openapi import create_api
-from contacts_service.cli import db
+from contacts_service.api.request_log import observe_requests
+from contacts_service.api.security import secure_answers
+from contacts_service.cli import db, keys
 from contacts_service.errors import Unavailable
 from contacts_service.models.database import connect
 from contacts_service.services import schema
+from contacts_service.services.keys import Keyring
 from contacts_service.settings import Settings
 
 LARGEST_BODY = 1024 * 1024
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -27,14 +26,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("contacts_service", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
-    app.before_request(_take_request_id)
+    observe_requests(app)
+    secure_answers(app)
     app.before_request(_migrate)
-    app.after_request(_answer_request_id)
+    app.extensions["keyring"] = Keyring()
     register_error_handlers(app)
     api = create_api(app)
     for noun in (contacts, messages, sessions, flows, health):
         api.register_blueprint(noun.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.cli.add_command(db)
+    app.cli.add_command(keys)
     return app
 
 
@@ -42,6 +44,8 @@ def prepare(app: Flask) -> None:
     """Bring the database up to date before the first request. When it is away, a later request does."""
     try:
         schema.upgrade()
+        if app.extensions["keyring"].is_empty():
+            app.logger.warning("no API key exists: only callers on this machine are answered (see flask keys create)")
     except Unavailable as error:
         app.logger.warning("starting without the database: %s", error.fault)
 
@@ -52,15 +56,5 @@ def _migrate() -> None:
 
 
 def _needs_database() -> bool:
-    """Tell whether the request is one of the API's own: not /healthz, not the documentation, not an unknown path."""
-    return request.blueprint not in {None, "api-docs"} and request.endpoint != "health.healthz"
-
-
-def _take_request_id() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
-
-
-def _answer_request_id(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    return response
+    """Tell whether the request is one of the API's own: not /healthz, /metrics, the documentation, an unknown path."""
+    return request.blueprint not in {None, "api-docs", "metrics"} and request.endpoint != "health.healthz"

@@ -1,21 +1,109 @@
-"""Commands for an operator: ``flask --app wsgi db …``."""
+"""Commands for an operator: ``flask --app wsgi db …`` and ``flask --app wsgi keys …``."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
 
 import click
 from flask.cli import AppGroup
+from marshmallow import ValidationError
 
-from contacts_service.errors import Unavailable
+from contacts_service.errors import NotFound, Unavailable
+from contacts_service.services import keys as key_cases
 from contacts_service.services import schema
+from contacts_service.services.access import SCOPES
+from schemas.fields import Moment, canonical_uuid
 
 db = AppGroup("db", help="Look after the database.")
+keys = AppGroup("keys", help="Make, list and revoke API keys.")
+
+
+def _with_database(command: Callable[..., None]) -> Callable[..., None]:
+    """Say in one line why the database can't be worked with."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except Unavailable as error:
+            raise click.ClickException(f"{error} ({error.fault})") from error
+
+    return run
 
 
 @db.command("upgrade")
+@_with_database
 def upgrade() -> None:
     """Apply the migrations that are missing. The service does the same when it starts."""
-    try:
-        applied = schema.upgrade()
-    except Unavailable as error:
-        raise click.ClickException(f"{error} ({error.fault})") from error
-    for name in applied:
+    for name in schema.upgrade():
         click.echo(f"applied {name}")
     click.echo("The database is up to date.")
+
+
+def _account(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    accounts = [canonical_uuid(value) for value in values]
+    if None in accounts:
+        raise click.BadParameter("not a UUID")
+    return [account for account in accounts if account]
+
+
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment: datetime = Moment().deserialize(value)
+    except ValidationError as error:
+        raise click.BadParameter(error.messages[0]) from error
+    if moment <= datetime.now(UTC):
+        raise click.BadParameter("in the past")
+    return moment
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What it is for; repeatable."
+)
+@click.option(
+    "--account", "accounts", multiple=True, callback=_account, help="Limit it to this account (UUID); repeatable."
+)
+@click.option("--expires", "expires_at", callback=_moment, help="Until when it works, such as 2030-01-01T00:00:00Z.")
+@_with_database
+def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_at: datetime | None) -> None:
+    """Make a key for the program NAME and print it, for the only time."""
+    schema.upgrade()
+    scopes = tuple(dict.fromkeys(scopes))
+    click.echo(key_cases.create_key(name, scopes=list(scopes), accounts=accounts or None, expires_at=expires_at))
+
+
+@keys.command("list")
+@_with_database
+def list_keys() -> None:
+    """Print each key's prefix, name, scopes, accounts and state."""
+    schema.upgrade()
+    for key in key_cases.list_keys():
+        accounts = "all accounts" if key["accounts"] is None else ",".join(key["accounts"])
+        click.echo(f"{key['prefix']}  {key['name']}  {','.join(key['scopes'])}  {accounts}  {_state(key)}")
+
+
+@keys.command("revoke")
+@click.argument("prefix")
+@_with_database
+def revoke_key(prefix: str) -> None:
+    """Revoke the key with this PREFIX, the part between its underscores. It stops working within five seconds."""
+    schema.upgrade()
+    try:
+        key_cases.revoke_key(prefix)
+    except NotFound as error:
+        raise click.ClickException(f"No key has the prefix {prefix}.") from error
+    click.echo(f"revoked {prefix}")
+
+
+def _state(key: dict[str, Any]) -> str:
+    if key["revoked_at"]:
+        return f"revoked {key['revoked_at']:%Y-%m-%dT%H:%M:%SZ}"
+    if key["expires_at"]:
+        tense = "expired" if key["expires_at"] <= datetime.now(UTC) else "expires"
+        return f"{tense} {key['expires_at']:%Y-%m-%dT%H:%M:%SZ}"
+    return "active"

@@ -25,6 +25,11 @@ class Error(Answer):
         metadata={"description": "Texts for each field at fault; fields inside others are joined by dots."},
     )
     request_id = fields.String(required=True, metadata={"description": "The X-Request-ID of this answer."})
+    current = fields.Dict(
+        keys=fields.String(),
+        allow_none=True,
+        metadata={"description": "With 412: what it is now, null when it doesn't exist."},
+    )
 
 
 def page_of(items: type[Answer], name: str) -> type[Schema]:

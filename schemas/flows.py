@@ -3,8 +3,9 @@
 from marshmallow import Schema, fields, validate
 
 from schemas.envelope import Answer, page_of
-from schemas.fields import BoundedList, Flag, Integer, QueryInteger, Text
+from schemas.fields import BoundedList, Flag, Id, IdOrNone, Integer, QueryInteger, Text
 
+ACCOUNT_ID = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 FLOW_ID = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
 DISPLAY_TYPES = ["text", "badge", "tag"]
 COLORS = ["default", "success", "warning", "error", "info"]
@@ -71,6 +72,10 @@ class FlowPut(Schema):
     EXAMPLE = {"name": "Customer Support Flow", "panel_config": PANEL_CONFIG_EXAMPLE}
     name = Text(required=True, longest=255, shortest=1)
     panel_config = fields.Nested(PanelConfig, required=True)
+    account_id = Id(
+        allow_none=True,
+        metadata={"description": "The WhatsApp account it belongs to; null for all of them.", "example": ACCOUNT_ID},
+    )
 
 
 class Flow(Answer):
@@ -78,21 +83,32 @@ class Flow(Answer):
 
     EXAMPLE = {
         "id": FLOW_ID,
+        "account_id": None,
         "name": "Customer Support Flow",
         "panel_config": PANEL_CONFIG_EXAMPLE,
         "created_at": "2024-01-01T00:00:00Z",
         "updated_at": "2024-01-01T00:00:00Z",
+        "version": 1,
     }
     id = fields.UUID(required=True)
+    account_id = fields.UUID(required=True, allow_none=True)
     name = fields.String(required=True)
     panel_config = fields.Nested(PanelConfig, required=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
+    version = fields.Integer(strict=True, required=True, metadata={"description": "Rises with every change."})
+
+
+class FlowQuery(Schema):
+    account_id = Id(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
 
 
 class FlowListQuery(Schema):
     page = QueryInteger(least=1, most=10**12, load_default=1, metadata={"description": "Page number.", "example": 1})
     limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page.", "example": 20})
+    account_id = IdOrNone(
+        metadata={"description": "Only the flows of this account; none: of no account.", "example": "none"}
+    )
 
 
 FlowPage = page_of(Flow, "FlowPage")

@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -23,8 +23,12 @@ from flask import Flask
 
 from contacts_service.app import create_app, prepare
 from contacts_service.models.contacts import Contact
-from contacts_service.models.database import connect, database
+from contacts_service.models.database import connect, database, reading
 from contacts_service.models.flows import Flow
+from contacts_service.models.keys import ApiKey
+from contacts_service.models.retries import FirstAnswer
+from contacts_service.services.access import SCOPES
+from contacts_service.services.keys import Keyring, create_key
 from contacts_service.settings import Settings
 
 KINDS = ("sqlite", "postgresql")
@@ -83,9 +87,10 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
     """The application on an empty database of each kind."""
     app, backend = shared_app
     database.initialize(backend)
-    with database.connection_context():
-        Contact.delete().execute()
-        Flow.delete().execute()
+    with reading():
+        for table in (Contact, Flow, ApiKey, FirstAnswer):
+            table.delete().execute()
+    app.extensions["keyring"] = Keyring()
     yield app
     database.initialize(backend)
 
@@ -93,6 +98,13 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
 @pytest.fixture
 def caller(app: Flask) -> Caller:
     return Caller(app)
+
+
+def make_key(app: Flask, *, scopes: Sequence[str] = SCOPES, accounts: list[str] | None = None) -> str:
+    """Make a key that the application knows at once."""
+    key = create_key("test", scopes=list(scopes), accounts=accounts)
+    app.extensions["keyring"] = Keyring()
+    return key
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_a_request_id_is_taken_or_made_and_always_answered(caller: Caller) -> No
 
 
 CHUNKED = (
-    b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"POST /api/contacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 NOT_HTTP = [
@@ -95,8 +95,8 @@ NOT_HTTP = [
     (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
     (b"GET /healthz HTTP/1.1\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n", 431),
     (b"GET /healthz HTTP/1.1\r\nbad header\r\n\r\n", 400),
-    (b"POST /api/contacts HTTP/1.1\r\nHost: x\r\nContent-Length: nine\r\n\r\n", 400),
-    (b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
+    (b"POST /api/contacts HTTP/1.1\r\nHost: localhost\r\nContent-Length: nine\r\n\r\n", 400),
+    (b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
     (CHUNKED + b"not a chunk\r\n\r\n", 400),
     (CHUNKED + b"200000\r\n" + b"x" * 0x200000 + b"\r\n0\r\n\r\n", 413),
 ]

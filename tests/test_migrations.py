@@ -19,13 +19,16 @@ from playhouse.schema_diff import diff_models
 from contacts_service.models import migrations
 from contacts_service.models.contacts import Contact, ContactTag, FormerBsuid
 from contacts_service.models.database import connect, database
-from contacts_service.models.flows import Flow
+from contacts_service.models.flows import CREATED_ORDER, Flow
+from contacts_service.models.keys import ApiKey
 from contacts_service.models.messages import EarlyStatus, Message
+from contacts_service.models.retries import FirstAnswer
 from contacts_service.models.sessions import Session
 from contacts_service.settings import Settings
 
-MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus]
-MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages"]
+MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer]
+MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages", "0003_keys_versions_retries"]
+STEPS = ROOT / "contacts_service" / "models" / "migrations"
 # What only migrations make, because only one database has it.
 SEARCH_INDEX = {
     "sqlite": {"contact_search_insert", "contact_search_delete", "contact_search_update", "contact_search"},
@@ -123,20 +126,36 @@ def test_a_step_that_rebuilds_a_table_takes_nothing_along_and_leaves_no_orphan(
     migrations.upgrade()
     with database.connection_context():
         Session.insert({**SESSION, "contact": Contact.insert(CONTACT).execute()}).execute()
-    for step in (ROOT / "contacts_service" / "models" / "migrations").glob("0*.py"):
+    for step in STEPS.glob("0*.py"):
         (tmp_path / step.name).write_text(step.read_text())
-    (tmp_path / "0003_probe.py").write_text(STEP)
+    (tmp_path / "0099_probe.py").write_text(STEP)
     monkeypatch.setattr(migrations, "_runner", lambda: Runner(database.obj, str(tmp_path)))
     if database.kind == "sqlite":
         with pytest.raises(IntegrityError, match="session"):
             migrations.upgrade()
         assert database.obj.foreign_keys_seen == 0
     else:
-        assert migrations.upgrade() == ["0003_probe"]
+        assert migrations.upgrade() == ["0099_probe"]
     with database.connection_context():
         assert Session.select().count() == 1
         if database.kind == "sqlite":
             assert database.obj.pragma("foreign_keys") == 1
+
+
+def test_flows_survive_the_step_that_gives_them_an_account(empty_database: str) -> None:
+    assert empty_database
+    with database.connection_context():
+        Runner(database.obj, str(STEPS)).up("0002_messages")
+        for number in (1, 2):
+            database.execute_sql(
+                "INSERT INTO flow (id, name, panel_config, created_at, updated_at) VALUES "
+                f"('5d1a3c77-9f0e-4a6b-8a55-00000000000{number}', 'Flow {number}', '{{}}', "
+                f"'2024-01-0{number}T00:00:00.000000Z', '2024-01-03T00:00:00.000000Z')"
+            )
+    assert migrations.upgrade() == MIGRATIONS[2:]
+    with database.connection_context():
+        kept = Flow.select(Flow.name, Flow.account_id, Flow.version).order_by(*CREATED_ORDER).tuples()
+        assert list(kept) == [("Flow 2", None, 1), ("Flow 1", None, 1)]
 
 
 def test_four_processes_starting_at_once_apply_each_step_once(empty_database: str) -> None:

@@ -16,9 +16,11 @@ from conftest import Service
 CALLERS = 32
 
 
-def call(service: Service, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+def call(
+    service: Service, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", urlsplit(service.url).port, timeout=60)
-    headers = {"Content-Type": "application/json"} if body is not None else {}
+    headers = {**({"Content-Type": "application/json"} if body is not None else {}), **(headers or {})}
     connection.request(method, path, None if body is None else json.dumps(body), headers)
     response = connection.getresponse()
     answer = response.status, json.loads(response.read())

@@ -9,9 +9,19 @@ from flask import request
 from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import NotAcceptable
 
-from contacts_service.api.errors import CODES, RETRY_AFTER_SECONDS, InvalidRequest
+from contacts_service.api.documentation import (
+    document_errors,
+    document_merge_patch,
+    document_retries,
+    document_security,
+    document_versions,
+)
+from contacts_service.api.errors import InvalidRequest
+from contacts_service.api.keys import authenticate
 from contacts_service.api.parsing import StrictParser
-from schemas.envelope import Answer, Error
+from contacts_service.api.retries import retriable
+from contacts_service.api.versions import refuse_conditions
+from schemas.envelope import Answer
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -19,12 +29,18 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def __init__(self, name: str, import_name: str, **kwargs: Any) -> None:
+    def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
-        self._prepare_doc_cbks += [_document_errors, _document_merge_patch]
+        self._prepare_doc_cbks.extend((document_merge_patch, document_retries, document_versions))
+        if not is_open:
+            self._prepare_doc_cbks.append(document_security)
+            self.before_request(authenticate)
+        self._prepare_doc_cbks.append(document_errors)
         self._without_query: set[str] = set()
+        self._conditions: dict[str, tuple[str, ...]] = {}
         self.before_request(_accepts_json)
         self.before_request(self._takes_query)
+        self.before_request(self._takes_conditions)
 
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
         """Register a view; ``<id:id>`` in the rule is documented as a UUID."""
@@ -47,9 +63,27 @@ class Blueprint(flask_smorest.Blueprint):
             parameters = getattr(view, "_apidoc", {}).get("arguments", {}).get("parameters", [])
             if not any(parameter["in"] == "query" for parameter in parameters):
                 self._without_query.add(f"{self.name}.{view.__name__}")
+            self._conditions[f"{self.name}.{view.__name__}"] = getattr(view, "conditions", ())
+            if options.get("methods") == ["POST"]:
+                view = retriable(view)
             return register(self.doc(operationId=view.__name__)(view))
 
         return decorate
+
+    def versioned(self, *conditions: str) -> Callable[..., Any]:
+        """Say that a view answers with an ETag, and which of If-Match and If-None-Match it heeds."""
+
+        def decorate(view: Any) -> Any:
+            view.conditions = conditions
+            return self.doc(**{"x-conditions": conditions})(view)
+
+        return decorate
+
+    def _takes_conditions(self) -> None:
+        """Refuse conditions that the view would not heed."""
+        if request.method not in {"GET", "HEAD"}:
+            known = self._conditions.get(request.endpoint or "", ())
+            refuse_conditions(if_match="If-Match" in known, if_none_match="If-None-Match" in known)
 
     def _takes_query(self) -> None:
         """Refuse query parameters where none are known, as the others are where some are."""
@@ -96,53 +130,3 @@ def _enveloped(schema: type[Schema] | None) -> type[Schema]:
     )
     status = fields.String(required=True, validate=validate.Equal("success"))
     return Answer.from_dict({"status": status, "data": data}, name=f"{schema.__name__ if schema else 'Null'}Answer")
-
-
-def _document_merge_patch(doc: dict[str, Any], _: dict[str, Any], *, method: str, **__: Any) -> dict[str, Any]:
-    """Say that PATCH takes RFC 7396's own media type too."""
-    if method == "patch":
-        content = doc["requestBody"]["content"]
-        content["application/merge-patch+json"] = dict(content["application/json"])
-    return doc
-
-
-def _document_errors(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the errors of an operation: those that follow from what it takes, and those it declares by ``fails``."""
-    declared = set(doc_info.get("manual_doc", {}).pop("x-codes", ()))
-    statuses = {400, 406, 503} | {status for status, codes in CODES.items() if declared & codes.keys()}
-    if "requestBody" in doc:
-        statuses |= {413, 415}
-    elif "arguments" in doc_info:
-        statuses.add(414)
-    for status in sorted(statuses):
-        codes = [code for code in CODES[status] if code in declared] or list(CODES[status])
-        doc.setdefault("responses", {})[status] = {
-            "description": ", ".join(codes),
-            "content": {
-                "application/json": {
-                    "schema": Error,
-                    "examples": {code: {"value": _error_example(status, code)} for code in codes},
-                }
-            },
-        }
-        if status == 503:
-            doc["responses"][status]["headers"] = {
-                "Retry-After": {
-                    "description": "Seconds to wait.",
-                    "schema": {"type": "integer"},
-                    "example": RETRY_AFTER_SECONDS,
-                }
-            }
-    return doc
-
-
-def _error_example(status: int, code: str) -> dict[str, Any]:
-    errors = {
-        "invalid_request": {"phone_number": ["Missing data for required field."]},
-        "contact_exists": {"id": ["01890a5d-ac96-774b-bcce-b302099a8057"]},
-        "identity_conflict": {"id": ["01890a5d-ac96-774b-bcce-b302099a8057", "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"]},
-    }
-    example: dict[str, Any] = {"status": "error", "message": CODES[status][code], "data": None, "code": code}
-    if code in errors:
-        example["errors"] = errors[code]
-    return {**example, "request_id": "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"}

@@ -6,6 +6,8 @@ from flask import Response
 
 from contacts_service.api.blueprint import Blueprint
 from contacts_service.api.envelope import success
+from contacts_service.api.keys import accounts
+from contacts_service.api.versions import expected_contact, versioned
 from contacts_service.services import contact_list, contacts, identity
 from schemas.contact_list import ContactListQuery, ContactPage
 from schemas.contacts import CONTACT_ID, Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate
@@ -30,21 +32,22 @@ def list_contacts(query: dict[str, Any]) -> Response:
     whatever is created, deleted or written to meanwhile. With `sort=recent` a contact that gets a message moves to the
     front, so a reader that is past the front may miss it; what stays put is neither missed nor seen twice.
     """
-    return success(contact_list.list_contacts(**query))
+    return success(contact_list.list_contacts(accounts=accounts(), **query))
 
 
 @blueprint.route("", methods=["POST"])
 @blueprint.body(ContactCreate)
 @blueprint.answers(201, Contact, headers=LOCATION)
 @blueprint.fails("contact_exists", "identity_conflict")
+@blueprint.versioned()
 def create_contact(body: dict[str, Any]) -> Response:
     """Create a contact
 
     An account has a phone number and a bsuid once, and so have the contacts without account. When it has one already,
     the answer is 409 with the id of that contact in `errors.id`.
     """
-    contact = contacts.create_contact(**body)
-    return success(contact, 201, Location=f"/api/contacts/{contact['id']}")
+    contact = contacts.create_contact(accounts=accounts(), **body)
+    return versioned(contact, 201, Location=f"/api/contacts/{contact['id']}")
 
 
 @blueprint.route("/resolve", methods=["POST"])
@@ -52,6 +55,7 @@ def create_contact(body: dict[str, Any]) -> Response:
 @blueprint.answers(200, ResolvedContact, "Found")
 @blueprint.answers(201, ResolvedContact, "Created", headers=LOCATION)
 @blueprint.fails("identity_conflict")
+@blueprint.versioned()
 def resolve_contact(body: dict[str, Any]) -> Response:
     """Find or create a contact by what WhatsApp says
 
@@ -60,54 +64,59 @@ def resolve_contact(body: dict[str, Any]) -> Response:
     renews `profile_name`, `username` and `avatar_url`, and never touches `name`. Identifiers of two contacts are 409
     with both ids in `errors.id`, and nothing is written.
     """
-    contact, matched_by = identity.resolve_contact(**body)
+    contact, matched_by = identity.resolve_contact(accounts=accounts(), **body)
     answer = {**contact, "matched_by": matched_by}
-    return success(answer) if matched_by else success(answer, 201, Location=f"/api/contacts/{contact['id']}")
+    return versioned(answer) if matched_by else versioned(answer, 201, Location=f"/api/contacts/{contact['id']}")
 
 
 @blueprint.route("/<id:id>", methods=["GET"])
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found")
+@blueprint.versioned("If-None-Match")
 def get_contact(id: str) -> Response:
     """Get a contact"""
-    return success(contacts.get_contact(id))
+    return versioned(contacts.get_contact(id, accounts=accounts()))
 
 
 @blueprint.route("/<id:id>", methods=["PUT"])
 @blueprint.body(ContactUpdate)
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found", "contact_exists", "identity_conflict", "contact_unidentified")
+@blueprint.versioned("If-Match")
 def update_contact(body: dict[str, Any], id: str) -> Response:
     """Update a contact
 
     Only the fields that are sent change; null empties one that may be null. `metadata` and `tags` are replaced whole.
     `name` is what people call the contact, `profile_name` what WhatsApp says: a write of one never changes the other.
     """
-    return success(contacts.update_contact(id, body))
+    return versioned(contacts.update_contact(id, body, accounts=accounts(), expected=expected_contact()))
 
 
 @blueprint.route("/<id:id>", methods=["PATCH"])
 @blueprint.body(ContactPatch)
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found", "contact_exists", "identity_conflict", "contact_unidentified")
+@blueprint.versioned("If-Match")
 def patch_contact(body: dict[str, Any], id: str) -> Response:
     """Patch a contact
 
     A JSON Merge Patch (RFC 7396), as `application/merge-patch+json` or `application/json`: as PUT, but `metadata` is
     merged key by key, and null removes a key of it. Many writers may do so at once: none undoes what another merged.
     """
-    return success(contacts.update_contact(id, body, merge=True))
+    changed = contacts.update_contact(id, body, accounts=accounts(), expected=expected_contact(), merge=True)
+    return versioned(changed)
 
 
 @blueprint.route("/<id:id>", methods=["DELETE"])
 @blueprint.answers(200)
 @blueprint.fails("contact_not_found")
+@blueprint.versioned("If-Match")
 def delete_contact(id: str) -> Response:
     """Delete a contact
 
     Final and complete: its messages, chatbot sessions and tags go with it.
     """
-    contacts.delete_contact(id)
+    contacts.delete_contact(id, accounts=accounts(), expected=expected_contact())
     return success(None)
 
 
@@ -115,20 +124,23 @@ def delete_contact(id: str) -> Response:
 @blueprint.body(ContactAssign)
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found")
+@blueprint.versioned("If-Match")
 def assign_contact(body: dict[str, Any], id: str) -> Response:
     """Assign a contact
 
     Says which user looks after the contact from now on; null unassigns.
     """
-    return success(contacts.assign_contact(id, body["user_id"]))
+    assigned = contacts.assign_contact(id, body["user_id"], accounts=accounts(), expected=expected_contact())
+    return versioned(assigned)
 
 
 @blueprint.route("/<id:id>/mark-read", methods=["POST"])
 @blueprint.answers(200, Contact)
 @blueprint.fails("contact_not_found")
+@blueprint.versioned("If-Match")
 def mark_read(id: str) -> Response:
     """Mark a contact's messages as read
 
     Sets `unread_count` to 0. It takes no body.
     """
-    return success(contacts.mark_read(id))
+    return versioned(contacts.mark_read(id, accounts=accounts(), expected=expected_contact()))

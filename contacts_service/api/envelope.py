@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from flask import Response, g
 
+from contacts_service.metrics import ERRORS
 from contacts_service.models.fields import JSONText
 
 
@@ -16,17 +17,20 @@ def success(data: Any, status: int = 200, **headers: str) -> Response:
     return response
 
 
-def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None) -> Response:
+def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:
     """Answer an error; ``errors`` tells what is wrong with which field."""
-    return _json(error_body(code, message, g.request_id, errors), status)
+    ERRORS.labels(code).inc()
+    return _json(error_body(code, message, g.request_id, errors, **more), status)
 
 
-def error_body(code: str, message: str, request_id: str, errors: dict[str, list[str]] | None = None) -> dict[str, Any]:
+def error_body(
+    code: str, message: str, request_id: str, errors: dict[str, list[str]] | None = None, **more: Any
+) -> dict[str, Any]:
     """Make the envelope of an error, for Flask and for the server around it."""
     body: dict[str, Any] = {"status": "error", "message": message, "data": None, "code": code}
     if errors:
         body["errors"] = errors
-    return {**body, "request_id": request_id}
+    return {**body, "request_id": request_id, **more}
 
 
 def _json(body: Any, status: int) -> Response:

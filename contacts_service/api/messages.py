@@ -6,6 +6,7 @@ from flask import Response
 
 from contacts_service.api.blueprint import Blueprint
 from contacts_service.api.envelope import success
+from contacts_service.api.keys import accounts
 from contacts_service.services import messages
 from schemas.messages import (
     Message,
@@ -34,7 +35,7 @@ def list_messages(query: dict[str, Any], id: str) -> Response:
     leads to older ones, `after` the last to newer ones, both to those between. `has_more` tells whether there are more
     in that direction.
     """
-    return success(messages.list_messages(id, **query))
+    return success(messages.list_messages(id, accounts=accounts(), **query))
 
 
 @blueprint.route("/contacts/<id:id>/messages", methods=["POST"])
@@ -49,7 +50,7 @@ def record_message(body: dict[str, Any], id: str) -> Response:
     message raises `unread_count`; `last_message_at`, `last_inbound_at` and the preview move forward, never back, in
     whatever order messages arrive.
     """
-    message, is_new = messages.record_message(id, **body)
+    message, is_new = messages.record_message(id, accounts=accounts(), **body)
     return success(message, 201 if is_new else 200)
 
 
@@ -64,7 +65,7 @@ def receive_message(body: dict[str, Any]) -> Response:
     For a webhook receiver: finds or creates the contact as `POST /api/contacts/resolve` does, and records the message,
     in one transaction. The same message again answers 200 with the first record and changes nothing.
     """
-    message, is_new = messages.receive_message(**body)
+    message, is_new = messages.receive_message(accounts=accounts(), **body)
     return success(message, 201 if is_new else 200)
 
 
@@ -79,7 +80,7 @@ def set_status_by_wa_id(body: dict[str, Any]) -> Response:
     As `PUT /api/messages/{id}/status`. WhatsApp may report a status before the sender has recorded the message: such a
     status is answered with 202, kept for 30 days, and applied when the message comes.
     """
-    message = messages.set_status_by_wa_id(**body)
+    message = messages.set_status_by_wa_id(accounts=accounts(), **body)
     return success(message, 200 if message else 202)
 
 
@@ -92,4 +93,4 @@ def set_status(body: dict[str, Any], id: str) -> Response:
 
     Forward only: `pending`, `sent`, `delivered`, `read`; `failed` from any but `read`. A late lower one is ignored.
     """
-    return success(messages.set_status(id, **body))
+    return success(messages.set_status(id, accounts=accounts(), **body))

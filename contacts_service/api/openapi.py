@@ -9,6 +9,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
 from flask import Flask, Response, send_from_directory
 
 from contacts_service import __version__
+from contacts_service.api.keys import SECURITY_SCHEMES
 from contacts_service.api.parsing import IdConverter
 from schemas.envelope import Error
 
@@ -54,6 +55,7 @@ def create_api(app: Flask) -> flask_smorest.Api:
         API_SPEC_OPTIONS={
             "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
             "servers": [{"url": "/"}],
+            "components": {"securitySchemes": SECURITY_SCHEMES},
         },
     )
     app.add_url_rule("/docs/<path:filename>", view_func=swagger_ui_file)

@@ -33,12 +33,7 @@ class StrictParser(FlaskParser):
         return req.args.to_dict()
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
-        try:
-            body = req.get_data()
-        except (OSError, ParseException) as error:  # As gunicorn reports broken chunks.
-            raise InvalidRequest(["The body can't be read to its end."]) from error
-        if req.content_length is None and len(body) == req.max_content_length:
-            raise RequestEntityTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing.
+        body = read_body(req)
         if not body:
             raise InvalidRequest(["The body is empty; send a JSON object."])
         if not req.is_json:
@@ -48,6 +43,17 @@ class StrictParser(FlaskParser):
     def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
         [messages] = error.normalized_messages().values()  # Under the name of the location: json or query.
         raise InvalidRequest(messages) from error
+
+
+def read_body(req: Request) -> bytes:
+    """Read the body to its end, as often as is asked for. Raises InvalidRequest, RequestEntityTooLarge."""
+    try:
+        body = req.get_data()
+    except (OSError, ParseException) as error:  # As gunicorn reports broken chunks.
+        raise InvalidRequest(["The body can't be read to its end."]) from error
+    if req.content_length is None and len(body) == req.max_content_length:
+        raise RequestEntityTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing.
+    return body
 
 
 def is_utf8(text: bytes) -> bool:

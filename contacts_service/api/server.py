@@ -1,5 +1,6 @@
 """What gunicorn answers by itself: requests that are not even HTTP, and so never reach Flask."""
 
+import logging
 import socket
 from http import HTTPStatus
 
@@ -8,6 +9,8 @@ from gunicorn import util
 
 from contacts_service.api.envelope import encode, error_body
 from contacts_service.api.errors import CODES
+
+_log = logging.getLogger(__name__)
 
 
 def keep_gunicorn_in_the_envelope() -> None:
@@ -20,6 +23,7 @@ def _write_error(client: socket.socket, status: int, reason: str, message: str) 
     request_id = str(uuid_utils.uuid7())
     reason = HTTPStatus(status).phrase  # gunicorn has one reason for several statuses.
     code = next(iter(CODES.get(status, ())), reason.lower().replace(" ", "_"))
+    _log.warning("refused", extra={"status": status, "request_id": request_id})
     body = encode(error_body(code, f"The server refused the request: {reason}.", request_id))
     head = (
         f"HTTP/1.1 {status} {reason}\r\n"

@@ -6,6 +6,7 @@ from flask import Response
 
 from contacts_service.api.blueprint import Blueprint
 from contacts_service.api.envelope import success
+from contacts_service.api.keys import accounts
 from contacts_service.services import sessions
 from schemas.sessions import SessionData, SessionList, SessionPatch, SessionPut
 
@@ -21,7 +22,7 @@ def get_session_data(id: str) -> Response:
     The variables of the contact's most recent active or completed session, and how the flow's panel shows them. A
     contact without one gets null ids, `{}` and `{"sections": []}`.
     """
-    return success(sessions.get_session_data(id))
+    return success(sessions.get_session_data(id, accounts=accounts()))
 
 
 @blueprint.route("/<id:id>/session-data", methods=["PUT"])
@@ -35,7 +36,7 @@ def put_session_data(body: dict[str, Any], id: str) -> Response:
     Starts a session, or replaces all variables of the contact's session that has `session_id`. A `status` or
     `flow_id` that is not sent stays as it is, and begins as `active` and null.
     """
-    session, is_new = sessions.put_session(id, **body)
+    session, is_new = sessions.put_session(id, accounts=accounts(), **body)
     return success(session, 201 if is_new else 200)
 
 
@@ -50,7 +51,7 @@ def patch_session_data(body: dict[str, Any], id: str) -> Response:
     Merges `session_data` as a JSON Merge Patch (RFC 7396) into the given session, or into the one that GET answers;
     where there is none, it starts. Many writers may do so at once: none undoes what another merged.
     """
-    session, is_new = sessions.patch_session(id, **body)
+    session, is_new = sessions.patch_session(id, accounts=accounts(), **body)
     return success(session, 201 if is_new else 200)
 
 
@@ -62,4 +63,4 @@ def list_sessions(id: str) -> Response:
 
     All of them, whatever their status, newest first.
     """
-    return success({"items": sessions.list_sessions(id)})
+    return success({"items": sessions.list_sessions(id, accounts=accounts())})

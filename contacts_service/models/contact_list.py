@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, NodeList
 
+from contacts_service.models.accounts import Accounts, of_accounts
 from contacts_service.models.contacts import (
     CREATED_ORDER,
     NO_MESSAGE,
@@ -29,14 +30,21 @@ class Place(NamedTuple):
 
 
 def matching(
-    *, equal: dict[str, str | None], ids: list[str] | None, tags: list[str] | None, any_of: Sequence[list[str]]
+    *,
+    accounts: Accounts,
+    equal: dict[str, str | None],
+    ids: list[str] | None,
+    tags: list[str] | None,
+    any_of: Sequence[list[str]],
 ) -> Any:
-    """Make the query for the contacts that match all filters, to be counted and read.
+    """Make the query for the contacts of these accounts that match all filters, to be counted and read.
 
     ``equal`` holds columns and their values, None for null; ``tags`` any of which a contact has to have; ``any_of``
     alternatives of search, one of whose terms all have to appear in the search text.
     """
     query = Contact.select()
+    if accounts is not None and "account_id" not in equal:
+        query = query.where(of_accounts(Contact.account_id, accounts))
     for column, value in equal.items():
         field = Contact._meta.fields[column]  # noqa: SLF001 - Peewee's documented place for fields by name.
         query = query.where(field.is_null() if value is None else field == value)

@@ -16,6 +16,7 @@ from peewee import (
     TextField,
 )
 
+from contacts_service.models.accounts import Accounts, of_account, within
 from contacts_service.models.database import Table, database, locked
 from contacts_service.models.fields import IdField, JSONTextField, OrderedTextField, TimeField
 
@@ -95,6 +96,8 @@ for _index in (
 ):
     Contact.add_index(_index)
 
+Versions = list[int] | None
+"""The versions that a contact may have for a write to happen; None for any."""
 IDENTIFIERS = {"phone_number", "bsuid"}
 SUMMARY = (
     Contact.id,
@@ -133,7 +136,11 @@ def find_by_identifiers(
     With ``lock`` nobody else changes them until the transaction ends.
     """
     having = (Contact.phone_number.in_(phone_numbers)) | (Contact.bsuid.in_(bsuids))
-    query = Contact.select(Contact.pk, *WHOLE).where(of_account(account_id), having).order_by(Contact.pk)
+    query = (
+        Contact.select(Contact.pk, *WHOLE)
+        .where(of_account(Contact.account_id, account_id), having)
+        .order_by(Contact.pk)
+    )
     return list((locked(query) if lock else query).dicts())
 
 
@@ -153,29 +160,31 @@ def find_by_former_bsuid(account_id: str | None, bsuid: str | None) -> dict[str,
     return next(iter(found.dicts()), None)
 
 
-def get_contact(contact_id: str) -> dict[str, Any] | None:
-    return next(iter(Contact.select(*WHOLE).where(Contact.id == contact_id).dicts()), None)
+def get_contact(contact_id: str, accounts: Accounts) -> dict[str, Any] | None:
+    return next(iter(Contact.select(*WHOLE).where(named(contact_id, accounts)).dicts()), None)
 
 
-def lock_contact(contact_id: str) -> dict[str, Any] | None:
+def lock_contact(contact_id: str, accounts: Accounts) -> dict[str, Any] | None:
     """Read all of a contact, and keep others from writing to it until the transaction ends."""
-    return next(iter(locked(Contact.select().where(Contact.id == contact_id)).dicts()), None)
+    return next(iter(locked(Contact.select().where(named(contact_id, accounts))).dicts()), None)
 
 
 class IdentifierTaken(Exception):
     """Another contact of the account has the phone number or bsuid that this one was to get."""
 
 
-def update_contact(contact_id: str, changes: dict[str, Any], now: datetime) -> dict[str, Any] | None:
-    """Change the given columns, time and version, and return the contact whole; None when there is none.
+def update_contact(
+    contact_id: str, changes: dict[str, Any], now: datetime, *, accounts: Accounts, expected: Versions = None
+) -> dict[str, Any] | None:
+    """Change the given columns, time and version, and return the contact whole.
 
-    Raises IdentifierTaken.
+    None when there is none, or its version is none of the expected ones. Raises IdentifierTaken.
     """
     # Who waited for a lock brings an older time than whoever held it.
     written_now = Contact.updated_at.db_value(now)  # In a CASE Peewee doesn't know the column's form.
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], written_now)
     changes = {**changes, "updated_at": updated_at, "version": Contact.version + 1}
-    query = Contact.update(changes).where(Contact.id == contact_id).returning(*WHOLE).dicts()
+    query = Contact.update(changes).where(_expected(contact_id, accounts, expected)).returning(*WHOLE).dicts()
     if not changes.keys() & IDENTIFIERS:
         return next(iter(query.execute()), None)
     try:
@@ -192,10 +201,19 @@ def replace_tags(contact_pk: int, tags: list[str]) -> None:
         ContactTag.insert_many([{"contact": contact_pk, "tag": tag} for tag in tags]).execute()
 
 
-def delete_contact(contact_id: str) -> bool:
-    """Delete a contact; the schema takes everything of it along. False when there is none."""
-    return bool(Contact.delete().where(Contact.id == contact_id).execute())
+def delete_contact(contact_id: str, *, accounts: Accounts, expected: Versions) -> bool:
+    """Delete a contact; the schema takes everything of it along.
+
+    False when there is none, or its version is none of the expected ones.
+    """
+    return bool(Contact.delete().where(_expected(contact_id, accounts, expected)).execute())
 
 
-def of_account(account_id: str | None) -> Any:
-    return Contact.account_id == account_id if account_id else Contact.account_id.is_null()
+def named(contact_id: str, accounts: Accounts) -> Any:
+    """Make the condition for one contact, if it is of these accounts."""
+    return within(Contact.id == contact_id, Contact.account_id, accounts)
+
+
+def _expected(contact_id: str, accounts: Accounts, versions: Versions) -> Any:
+    meant = named(contact_id, accounts)
+    return meant if versions is None else meant & Contact.version.in_(versions)

@@ -3,17 +3,20 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 import psycopg
 from peewee import DatabaseProxy, Model, PeeweeException
 
 from contacts_service.errors import Unavailable
+from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE_SECONDS, OPEN_CONNECTIONS
 from contacts_service.models.postgresql import PostgresqlBackend
 from contacts_service.models.sqlite import SqliteBackend
 from contacts_service.settings import Settings
 
 database = DatabaseProxy()
+_READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")
 
 
 class Table(Model):
@@ -36,27 +39,20 @@ def reading() -> Iterator[None]:
     """Hold this thread's connection. Each query sees what was committed when it began. Raises Unavailable."""
     if database.in_transaction():  # A part of a greater transaction.
         yield
-        return
-    try:
-        if not database.is_closed() and database.is_stale():
-            database.close()
-        database.connect(reuse_if_open=True)
-        yield
-    except (PeeweeException, sqlite3.Error, psycopg.Error) as error:
-        fault = _fault_in(error)
-        if fault is None:
-            raise  # A fault in what we asked of it.
-        database.close()  # The next request begins with a new one, perhaps to another server.
-        if database.lacks_tables(fault):
-            database.obj.is_migrated = False
-        raise Unavailable(fault) from error
+    else:
+        with _measured(_READING_SECONDS), _connected():
+            yield
 
 
 @contextmanager
 def writing() -> Iterator[None]:
     """Hold a transaction that commits at the end, or rolls back when anything is raised. Raises Unavailable."""
-    with reading(), database.atomic():
-        yield
+    if database.in_transaction():
+        with database.atomic():
+            yield
+    else:
+        with _measured(_WRITING_SECONDS), _connected(), database.atomic():
+            yield
 
 
 def lock_key(key: str) -> None:
@@ -64,9 +60,52 @@ def lock_key(key: str) -> None:
     database.lock_key(key)
 
 
-def locked(query: Any) -> Any:
-    """Keep others from writing to the rows that a query reads until the transaction ends."""
-    return database.locked(query)
+def try_lock_key(key: str) -> bool:
+    """Hold this key until the transaction ends, or tell that another transaction holds it."""
+    return bool(database.try_lock_key(key))
+
+
+def locked(query: Any, *, skip: bool = False) -> Any:
+    """Keep others from writing to the rows that a query reads until the transaction ends.
+
+    Rows that others hold are waited for, or with ``skip`` left out.
+    """
+    return database.locked(query, skip=skip)
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    try:
+        if not database.is_closed() and database.is_stale():
+            _close()
+        if database.connect(reuse_if_open=True):
+            OPEN_CONNECTIONS.inc()
+        yield
+    except (PeeweeException, sqlite3.Error, psycopg.Error) as error:
+        fault = _fault_in(error)
+        if fault is None:
+            raise  # A fault in what we asked of it.
+        DATABASE_FAULTS.inc()
+        _close()  # The next request begins with a new one, perhaps to another server.
+        if database.lacks_tables(fault):
+            database.obj.is_migrated = False
+        raise Unavailable(fault) from error
+
+
+def _close() -> None:
+    if database.close():
+        OPEN_CONNECTIONS.dec()
+
+
+@contextmanager
+def _measured(histogram: Any) -> Iterator[None]:
+    BUSY_CONNECTIONS.inc()
+    began = perf_counter()
+    try:
+        yield
+    finally:
+        histogram.observe(perf_counter() - began)
+        BUSY_CONNECTIONS.dec()
 
 
 def _fault_in(error: BaseException) -> BaseException | None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from peewee import SQL, BigAutoField, Check, ForeignKeyField, NodeList, TextField
 
-from contacts_service.models.contacts import Contact
+from contacts_service.models.accounts import Accounts, of_account, within
+from contacts_service.models.contacts import Contact, named
 from contacts_service.models.database import Table
 from contacts_service.models.fields import IdField, JSONTextField, OrderedTextField, TimeField
 
@@ -76,20 +77,22 @@ def insert_message(values: dict[str, Any]) -> bool:
     return next(iter(stored), None) is not None
 
 
-def get_message(message_id: str) -> dict[str, Any] | None:
-    return _one(Message.id == message_id)
+def get_message(message_id: str, accounts: Accounts) -> dict[str, Any] | None:
+    return _one(within(Message.id == message_id, Message.account_id, accounts))
 
 
 def get_message_by_wa_id(account_id: str | None, wa_message_id: str) -> dict[str, Any] | None:
     return _one(_of_wa_id(account_id, wa_message_id))
 
 
-def list_messages(contact_id: str, *, limit: int, before: str | None, after: str | None) -> list[dict[str, Any]] | None:
+def list_messages(
+    contact_id: str, *, accounts: Accounts, limit: int, before: str | None, after: str | None
+) -> list[dict[str, Any]] | None:
     """Read messages of a contact, at most ``limit``, oldest first; None when a message to read from doesn't exist.
 
     Those right after a message, or right before one, or the newest.
     """
-    contact_pk = Contact.select(Contact.pk).where(Contact.id == contact_id)
+    contact_pk = Contact.select(Contact.pk).where(named(contact_id, accounts))
     query = Message.select(*WHOLE).where(Message.contact == contact_pk)
     for message_id, comparison in ((before, "<"), (after, ">")):
         if message_id:
@@ -105,13 +108,22 @@ def list_messages(contact_id: str, *, limit: int, before: str | None, after: str
 
 
 def advance_status(
-    *, status: str, at: datetime, error: dict[str, Any] | None, message_id: str | None = None, **wa: str | None
+    *,
+    status: str,
+    at: datetime,
+    error: dict[str, Any] | None,
+    message_id: str | None = None,
+    accounts: Accounts = None,
+    **wa: str | None,
 ) -> bool:
     """Set the status of a message whose own is lower, or the same and of a later time. False when none is.
 
-    The message is given by ``message_id``, or by ``account_id`` and ``wa_message_id``.
+    The message is given by ``message_id``, if it is of ``accounts``, or by ``account_id`` and ``wa_message_id``.
     """
-    meant = Message.id == message_id if message_id else _of_wa_id(wa["account_id"], wa["wa_message_id"])
+    if message_id:
+        meant = within(Message.id == message_id, Message.account_id, accounts)
+    else:
+        meant = _of_wa_id(wa["account_id"], wa["wa_message_id"])
     changes = {"status": status, "status_at": at, "error": error}
     return bool(Message.update(changes).where(meant, _is_behind(Message, status, at)).execute())
 
@@ -147,8 +159,7 @@ def _one(condition: Any) -> dict[str, Any] | None:
 
 
 def _of_wa_id(account_id: str | None, wa_message_id: str | None) -> Any:
-    of = Message.account_id == account_id if account_id else Message.account_id.is_null()
-    return of & (Message.wa_message_id == wa_message_id)
+    return of_account(Message.account_id, account_id) & (Message.wa_message_id == wa_message_id)
 
 
 def _is_behind(table: Any, status: str, at: datetime) -> Any:

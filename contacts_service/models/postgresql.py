@@ -148,9 +148,9 @@ class PostgresqlBackend(PostgresqlDatabase):
         """Take the key, or tell that another transaction holds it."""
         return bool(self.execute_sql("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (key,)).fetchone()[0])
 
-    def locked(self, query: Any) -> Any:
-        """Keep others from writing to the rows that a query reads until the transaction ends."""
-        return query.for_update()
+    def locked(self, query: Any, *, skip: bool = False) -> Any:
+        """Keep others from writing to the rows that a query reads; ``skip`` leaves out those that others hold."""
+        return query.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
 
     def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:  # noqa: ARG002
         """Make the condition that a row's search text has every term as a substring.

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from peewee import JOIN, BigAutoField, Check, ForeignKeyField, TextField
+from peewee import JOIN, BigAutoField, Check, ForeignKeyField, TextField, fn
 
-from contacts_service.models.contacts import Contact
+from contacts_service.models.accounts import Accounts
+from contacts_service.models.contacts import Contact, named
 from contacts_service.models.database import Table
-from contacts_service.models.fields import IdField, JSONTextField, TimeField
+from contacts_service.models.fields import IdField, JSONText, JSONTextField, TimeField
 from contacts_service.models.flows import Flow
 
 SHOWN_STATUSES = ("active", "completed")
@@ -29,10 +30,15 @@ NEWEST_FIRST = (Session.created_at.desc(), Session.pk.desc())
 Session.add_index(Session.index(Session.contact, Session.id, unique=True, name="session_contact_id"))
 Session.add_index(Session.index(Session.contact, *NEWEST_FIRST, name="session_contact_created"))
 
+# The flow that a session names: its account's own, or else the one of that id that belongs to no account.
+OwnFlow, SharedFlow = Flow.alias(), Flow.alias()
+_PANEL = fn.COALESCE(OwnFlow.panel_config, SharedFlow.panel_config).python_value(
+    lambda text: None if text is None else JSONText(text)
+)
 OF_SESSION = (
     Session.id.alias("session_id"),
     Session.flow_id,
-    Flow.name.alias("flow_name"),
+    fn.COALESCE(OwnFlow.name, SharedFlow.name).alias("flow_name"),
     Session.status,
     Session.session_data,
     Session.created_at,
@@ -40,41 +46,28 @@ OF_SESSION = (
 )
 
 
-def get_shown_session(contact_id: str) -> dict[str, Any] | None:
+def get_shown_session(contact_id: str, accounts: Accounts) -> dict[str, Any] | None:
     """Read the newest active or completed session of a contact with its flow's name and panel.
 
     All columns are None when the contact has no such session; the whole is None when there is no such contact.
     """
     newest = _newest_shown(Contact.pk)
-    found = (
-        Contact.select(*OF_SESSION, Flow.panel_config)
-        .join(Session, JOIN.LEFT_OUTER, on=(Session.pk == newest))
-        .join(Flow, JOIN.LEFT_OUTER, on=(Flow.id == Session.flow_id))
-        .where(Contact.id == contact_id)
+    found = Contact.select(*OF_SESSION, _PANEL.alias("panel_config")).join(
+        Session, JOIN.LEFT_OUTER, on=(Session.pk == newest)
     )
-    return next(iter(found.dicts()), None)
+    return next(iter(_with_flow(found).where(named(contact_id, accounts)).dicts()), None)
 
 
 def get_session(contact_pk: int, session_id: str) -> dict[str, Any]:
     """Read one session, which must exist, in the shape of get_shown_session."""
-    found = (
-        Session.select(*OF_SESSION, Flow.panel_config)
-        .join(Flow, JOIN.LEFT_OUTER, on=(Flow.id == Session.flow_id))
-        .where(Session.contact == contact_pk, Session.id == session_id)
-    )
-    return next(iter(found.dicts()))
+    found = Contact.select(*OF_SESSION, _PANEL.alias("panel_config")).join(Session)
+    return next(iter(_with_flow(found).where(Session.contact == contact_pk, Session.id == session_id).dicts()))
 
 
-def list_sessions(contact_id: str) -> list[dict[str, Any]] | None:
+def list_sessions(contact_id: str, accounts: Accounts) -> list[dict[str, Any]] | None:
     """Read all sessions of a contact, newest first; None when there is no such contact."""
-    found = (
-        Contact.select(*OF_SESSION)
-        .join(Session, JOIN.LEFT_OUTER)
-        .join(Flow, JOIN.LEFT_OUTER, on=(Flow.id == Session.flow_id))
-        .where(Contact.id == contact_id)
-        .order_by(*NEWEST_FIRST)
-    )
-    rows = list(found.dicts())
+    found = _with_flow(Contact.select(*OF_SESSION).join(Session, JOIN.LEFT_OUTER))
+    rows = list(found.where(named(contact_id, accounts)).order_by(*NEWEST_FIRST).dicts())
     return [row for row in rows if row["session_id"]] if rows else None
 
 
@@ -96,6 +89,12 @@ def insert_session(values: dict[str, Any]) -> None:
 
 def update_session(contact_pk: int, session_id: str, changes: dict[str, Any]) -> None:
     Session.update(changes).where(Session.contact == contact_pk, Session.id == session_id).execute()
+
+
+def _with_flow(sessions: Any) -> Any:
+    own = (OwnFlow.id == Session.flow_id) & (OwnFlow.account_id == Contact.account_id)
+    shared = (SharedFlow.id == Session.flow_id) & SharedFlow.account_id.is_null()
+    return sessions.join(OwnFlow, JOIN.LEFT_OUTER, on=own).join(SharedFlow, JOIN.LEFT_OUTER, on=shared)
 
 
 def _newest_shown(contact_pk: Any) -> Any:

@@ -123,7 +123,7 @@ class SqliteBackend(SqliteDatabase):
         """Succeed: whoever else held the key has committed, or this transaction wouldn't have begun."""
         return True
 
-    def locked(self, query: Any) -> Any:
+    def locked(self, query: Any, *, skip: bool = False) -> Any:  # noqa: ARG002
         """Change nothing: the rows are locked with the database."""
         return query
 

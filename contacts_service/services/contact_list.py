@@ -10,8 +10,10 @@ import orjson
 
 from contacts_service.errors import InvalidCursor
 from contacts_service.models import contact_list
+from contacts_service.models.accounts import Accounts
 from contacts_service.models.contact_list import Place
 from contacts_service.models.database import reading
+from contacts_service.services.access import require_account
 from contacts_service.services.contact_steps import shown
 from contacts_service.services.paging import Page, page_of
 from contacts_service.services.search_text import alternatives
@@ -22,6 +24,7 @@ _CURSOR_VERSION = 1
 @reading()
 def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
     *,
+    accounts: Accounts,
     limit: int,
     page: int | None = None,
     cursor: str | None = None,
@@ -35,12 +38,14 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
 
     ``page`` counts from 1 and is the first by default; a ``cursor`` of an earlier page leads on instead. ``sort`` is
     ``recent``, those with the newest message first, or ``created``, oldest first. ``equal`` holds the filters by a
-    column's value, None for those that have none. Raises InvalidCursor.
+    column's value, None for those that have none. Raises AccountForbidden, InvalidCursor.
     """
+    if "account_id" in equal:
+        require_account(accounts, equal["account_id"])
     filters = orjson.dumps([sort, search, ids, tags, sorted(equal.items())])
     after = _decode(cursor, filters) if cursor else None
     read = contact_list.read_created if sort == "created" else contact_list.read_recent
-    matches = contact_list.matching(equal=equal, ids=ids, tags=tags, any_of=alternatives(search))
+    matches = contact_list.matching(accounts=accounts, equal=equal, ids=ids, tags=tags, any_of=alternatives(search))
     offset = 0 if after else ((page or 1) - 1) * limit
     total = contact_list.count(matches)
     # An offset behind the last contact would walk the whole index to find nothing.

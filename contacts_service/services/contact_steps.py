@@ -1,12 +1,20 @@
 """Steps that several use cases of contacts take, within the transaction of the use case."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import uuid_utils
 
-from contacts_service.errors import ContactExists, IdentityConflict, NotFound, Unavailable, Unidentified
+from contacts_service.errors import (
+    ContactExists,
+    IdentityConflict,
+    NotFound,
+    Unavailable,
+    Unidentified,
+    VersionMismatch,
+)
 from contacts_service.models import contacts
+from contacts_service.models.accounts import Accounts
 from contacts_service.services.merge_patch import merged_document
 from contacts_service.services.search_text import searchable
 
@@ -56,12 +64,19 @@ def find(account_id: str | None, fields: dict[str, Any], *, lock: bool = False) 
     return contacts.find_by_identifiers(account_id, phone_numbers=phone_numbers, bsuids=bsuids, lock=lock)
 
 
-def update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> dict[str, Any]:
+def update(
+    contact_id: str,
+    changes: dict[str, Any],
+    *,
+    accounts: Accounts,
+    expected: contacts.Versions = None,
+    merge: bool = False,
+) -> dict[str, Any]:
     """Change a contact within a transaction; see update_contact."""
     changes = dict(changes)
     merges = merge and "metadata" in changes
     if merges or changes.keys() & (_SEARCHED | contacts.IDENTIFIERS | {"tags"}):
-        before = found(contacts.lock_contact(contact_id), contact_id)
+        before = found(contacts.lock_contact(contact_id, accounts), contact_id)
         if merges:
             changes["metadata"] = merged_document(before["metadata"], changes["metadata"])
         after = {**before, **changes}
@@ -72,15 +87,22 @@ def update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> 
             contacts.replace_tags(before["pk"], changes["tags"])
     for _ in range(ATTEMPTS):
         try:
-            changed = contacts.update_contact(contact_id, changes, datetime.now(UTC))
+            changed = contacts.update_contact(
+                contact_id, changes, datetime.now(UTC), accounts=accounts, expected=expected
+            )
         except contacts.IdentifierTaken:
             others = {contact["id"] for contact in find(before["account_id"], changes)} - {contact_id}
             if others:
                 raise (ContactExists(*others) if len(others) == 1 else IdentityConflict(sorted(others))) from None
             # Whoever had the identifier was deleted between the two queries.
         else:
-            return shown(found(changed, contact_id))
+            return shown(changed) if changed else not_written(contact_id, accounts)
     raise Unavailable
+
+
+def not_written(contact_id: str, accounts: Accounts) -> NoReturn:
+    """Say why a write met no contact. Raises NotFound, or VersionMismatch with the contact as it is."""
+    raise VersionMismatch(shown(found(contacts.get_contact(contact_id, accounts), contact_id)))
 
 
 def found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:

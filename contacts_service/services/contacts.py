@@ -1,20 +1,29 @@
-"""Use cases of contacts. A contact is a dict; times are aware datetimes, metadata and tags are JSONText."""
+"""Use cases of contacts. A contact is a dict; times are aware datetimes, metadata and tags are JSONText.
+
+``accounts`` limits a use case to the contacts of these accounts; any other doesn't exist for it. ``expected`` are the
+versions that a contact may have for a write to happen, None for any; the write itself compares.
+"""
 
 from typing import Any
 
-from contacts_service.errors import ContactExists, IdentityConflict, NotFound, Unavailable
+from contacts_service.errors import ContactExists, IdentityConflict, Unavailable
 from contacts_service.models import contacts
+from contacts_service.models.accounts import Accounts
+from contacts_service.models.contacts import Versions
 from contacts_service.models.database import reading, writing
+from contacts_service.models.retries import empty_first_answers
 from contacts_service.services import contact_steps
+from contacts_service.services.access import require_account
 
 
 @writing()
-def create_contact(*, account_id: str | None = None, **fields: Any) -> dict[str, Any]:
+def create_contact(*, accounts: Accounts, account_id: str | None = None, **fields: Any) -> dict[str, Any]:
     """Store a contact that its account doesn't have yet.
 
     ``fields`` are those that update_contact takes, ``phone_number`` (E.164) or ``bsuid`` among them. Raises
-    ContactExists, IdentityConflict, Unidentified.
+    AccountForbidden, ContactExists, IdentityConflict, Unidentified.
     """
+    require_account(accounts, account_id)
     for _ in range(contact_steps.ATTEMPTS):
         if created := contact_steps.insert(account_id, fields):
             return contact_steps.shown(created)
@@ -28,34 +37,39 @@ def create_contact(*, account_id: str | None = None, **fields: Any) -> dict[str,
 
 
 @reading()
-def get_contact(contact_id: str) -> dict[str, Any]:
+def get_contact(contact_id: str, *, accounts: Accounts) -> dict[str, Any]:
     """Raises NotFound."""
-    return contact_steps.shown(contact_steps.found(contacts.get_contact(contact_id), contact_id))
+    return contact_steps.shown(contact_steps.found(contacts.get_contact(contact_id, accounts), contact_id))
 
 
 @writing()
-def update_contact(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> dict[str, Any]:
+def update_contact(
+    contact_id: str, changes: dict[str, Any], *, accounts: Accounts, expected: Versions = None, merge: bool = False
+) -> dict[str, Any]:
     """Change the given fields; metadata is replaced whole, or with ``merge`` merged by RFC 7396.
 
-    Raises NotFound, ContactExists, IdentityConflict, Unidentified.
+    Raises NotFound, VersionMismatch, ContactExists, IdentityConflict, Unidentified.
     """
-    return contact_steps.update(contact_id, changes, merge=merge)
+    return contact_steps.update(contact_id, changes, accounts=accounts, expected=expected, merge=merge)
 
 
 @writing()
-def assign_contact(contact_id: str, user_id: str | None) -> dict[str, Any]:
-    """Say who looks after a contact, or with None that nobody does. Raises NotFound."""
-    return contact_steps.update(contact_id, {"assigned_to": user_id})
+def assign_contact(
+    contact_id: str, user_id: str | None, *, accounts: Accounts, expected: Versions = None
+) -> dict[str, Any]:
+    """Say who looks after a contact, or with None that nobody does. Raises NotFound, VersionMismatch."""
+    return contact_steps.update(contact_id, {"assigned_to": user_id}, accounts=accounts, expected=expected)
 
 
 @writing()
-def mark_read(contact_id: str) -> dict[str, Any]:
-    """Say that somebody has read all messages of a contact. Raises NotFound."""
-    return contact_steps.update(contact_id, {"unread_count": 0})
+def mark_read(contact_id: str, *, accounts: Accounts, expected: Versions = None) -> dict[str, Any]:
+    """Say that somebody has read all messages of a contact. Raises NotFound, VersionMismatch."""
+    return contact_steps.update(contact_id, {"unread_count": 0}, accounts=accounts, expected=expected)
 
 
 @writing()
-def delete_contact(contact_id: str) -> None:
-    """Delete a contact with its messages, sessions and tags. Raises NotFound."""
-    if not contacts.delete_contact(contact_id):
-        raise NotFound("contact", contact_id)
+def delete_contact(contact_id: str, *, accounts: Accounts, expected: Versions = None) -> None:
+    """Delete a contact with all that is kept of it. Raises NotFound, VersionMismatch."""
+    if not contacts.delete_contact(contact_id, accounts=accounts, expected=expected):
+        contact_steps.not_written(contact_id, accounts)
+    empty_first_answers(contact_id)

@@ -5,7 +5,9 @@ from typing import Any
 
 from contacts_service.errors import ContactExists, IdentityConflict, Unavailable
 from contacts_service.models import contacts
+from contacts_service.models.accounts import Accounts
 from contacts_service.models.database import lock_key, writing
+from contacts_service.services.access import require_account
 from contacts_service.services.contact_steps import ATTEMPTS, insert, shown, update
 from contacts_service.services.phone_variants import written_forms
 
@@ -13,15 +15,19 @@ _SAID_BY_WHATSAPP = ("profile_name", "username", "avatar_url")
 
 
 @writing()
-def resolve_contact(*, account_id: str | None = None, **who: Any) -> tuple[dict[str, Any], str | None]:
+def resolve_contact(
+    *, accounts: Accounts, account_id: str | None = None, **who: Any
+) -> tuple[dict[str, Any], str | None]:
     """Find the contact that the identifiers belong to, or create it.
 
     ``who`` may hold ``phone_number`` (E.164), ``bsuid``, ``previous_bsuid`` and what WhatsApp says: ``profile_name``,
     ``username``, ``avatar_url``. Identifiers that the contact lacked are filled in; a new bsuid takes the place of the
     previous one; what WhatsApp says is renewed, and the name that people gave is left alone.
 
-    Returns the contact and by what it was found, None when it is new. Raises IdentityConflict, Unidentified.
+    Returns the contact and by what it was found, None when it is new. Raises AccountForbidden, IdentityConflict,
+    Unidentified.
     """
+    require_account(accounts, account_id)
     return resolve(account_id, who)
 
 
@@ -55,7 +61,7 @@ def resolve(
         if not changes:
             return shown(contact), matched_by
         try:
-            return update(contact["id"], changes), matched_by
+            return update(contact["id"], changes, accounts=None), matched_by
         except ContactExists:
             continue  # Another contact got the identifier at this moment; the next round finds both.
     raise Unavailable

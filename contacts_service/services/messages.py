@@ -13,7 +13,9 @@ import uuid_utils
 
 from contacts_service.errors import NotFound, Unavailable
 from contacts_service.models import contacts, messages
+from contacts_service.models.accounts import Accounts
 from contacts_service.models.database import lock_key, reading, writing
+from contacts_service.services.access import require_account
 from contacts_service.services.contact_steps import ATTEMPTS, shown
 from contacts_service.services.identity import resolve
 from contacts_service.services.message_preview import preview
@@ -23,46 +25,47 @@ EARLY_STATUS_KEPT = timedelta(days=30)
 
 
 @writing()
-def record_message(contact_id: str, **message: Any) -> tuple[dict[str, Any], bool]:
+def record_message(contact_id: str, *, accounts: Accounts, **message: Any) -> tuple[dict[str, Any], bool]:
     """Record one message of a contact. Returns it and whether it is new.
 
     ``message`` holds ``direction``, ``type``, ``content`` and maybe ``wa_message_id``, ``status``, ``timestamp``. One
     whose wa_message_id the account has already changes nothing; the first record is returned. Raises NotFound.
     """
     if wa_message_id := message.get("wa_message_id"):
-        contact = contacts.get_contact(contact_id)
+        contact = contacts.get_contact(contact_id, accounts)
         lock_key(_key(contact["account_id"] if contact else None, wa_message_id))
-    recorded, _, is_new = _record(contact_id, message)
+    recorded, _, is_new = _record(contact_id, accounts, message)
     return recorded, is_new
 
 
 @writing()
 def receive_message(
-    *, contact: dict[str, Any], account_id: str | None = None, **message: Any
+    *, accounts: Accounts, contact: dict[str, Any], account_id: str | None = None, **message: Any
 ) -> tuple[dict[str, Any], bool]:
     """Find or create the contact and record the message in one transaction; see resolve_contact, record_message.
 
-    What is returned holds the contact and ``matched_by`` beside the message's own fields.
+    What is returned holds the contact and ``matched_by`` beside the message's own fields. Raises AccountForbidden too.
     """
+    require_account(accounts, account_id)
     if wa_message_id := message.get("wa_message_id"):
         lock_key(_key(account_id, wa_message_id))
         if first := _first_record(account_id, wa_message_id):
             return {**first[0], "contact": first[1], "matched_by": None}, False
     found, matched_by = resolve(account_id, contact, said_at=message.get("timestamp"))
-    recorded, owner, is_new = _record(found["id"], message)
+    recorded, owner, is_new = _record(found["id"], accounts, message)
     return {**recorded, "contact": owner, "matched_by": matched_by}, is_new
 
 
 @reading()
 def list_messages(
-    contact_id: str, *, limit: int, before: str | None = None, after: str | None = None
+    contact_id: str, *, accounts: Accounts, limit: int, before: str | None = None, after: str | None = None
 ) -> dict[str, Any]:
     """Read messages, oldest first: those right before or after a message, or the newest.
 
     ``has_more`` tells whether there are more in the direction read. Raises NotFound for the contact or the message.
     """
-    found = messages.list_messages(contact_id, limit=limit + 1, before=before, after=after)
-    if not found and contacts.get_contact(contact_id) is None:
+    found = messages.list_messages(contact_id, accounts=accounts, limit=limit + 1, before=before, after=after)
+    if not found and contacts.get_contact(contact_id, accounts) is None:
         raise NotFound("contact", contact_id)
     if found is None:
         raise NotFound("message", before or after or "")
@@ -71,25 +74,28 @@ def list_messages(
 
 
 @writing()
-def set_status(message_id: str, **status: Any) -> dict[str, Any]:
+def set_status(message_id: str, *, accounts: Accounts, **status: Any) -> dict[str, Any]:
     """Move a message's status forward; a lower one is ignored.
 
     ``status`` holds ``status`` and maybe ``timestamp`` and ``error``. Returns the message. Raises NotFound.
     """
-    messages.advance_status(message_id=message_id, **_columns(status))
-    message = messages.get_message(message_id)
+    messages.advance_status(message_id=message_id, accounts=accounts, **_columns(status))
+    message = messages.get_message(message_id, accounts)
     if message is None:
         raise NotFound("message", message_id)
     return message
 
 
 @writing()
-def set_status_by_wa_id(*, wa_message_id: str, account_id: str | None = None, **status: Any) -> dict[str, Any] | None:
+def set_status_by_wa_id(
+    *, accounts: Accounts, wa_message_id: str, account_id: str | None = None, **status: Any
+) -> dict[str, Any] | None:
     """Do as set_status for a caller that knows only WhatsApp's id.
 
     WhatsApp may report a status before the sender has recorded the message. Such a status is kept for 30 days and
-    applied when the message comes; then None is returned.
+    applied when the message comes; then None is returned. Raises AccountForbidden.
     """
+    require_account(accounts, account_id)
     lock_key(key := _key(account_id, wa_message_id))
     columns = _columns(status)
     messages.advance_status(account_id=account_id, wa_message_id=wa_message_id, **columns)
@@ -102,12 +108,14 @@ def set_status_by_wa_id(*, wa_message_id: str, account_id: str | None = None, **
     return message
 
 
-def _record(contact_id: str, message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:
+def _record(
+    contact_id: str, accounts: Accounts, message: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Record within a transaction that holds the key of the message's wa_message_id.
 
     Returns the message, its contact and whether it is new.
     """
-    contact = contacts.lock_contact(contact_id)
+    contact = contacts.lock_contact(contact_id, accounts)
     if contact is None:
         raise NotFound("contact", contact_id)
     now = datetime.now(UTC)
@@ -125,8 +133,8 @@ def _record(contact_id: str, message: dict[str, Any]) -> tuple[dict[str, Any], d
         messages.advance_status(
             message_id=values["id"], status=early["status"], at=early["status_at"], error=early["error"]
         )
-    changed = contacts.update_contact(contact_id, _shown_of(contact, values), now)
-    recorded = messages.get_message(values["id"])
+    changed = contacts.update_contact(contact_id, _shown_of(contact, values), now, accounts=None)
+    recorded = messages.get_message(values["id"], None)
     if changed is None or recorded is None:
         raise RuntimeError("a locked contact or its message vanished")
     return recorded, shown(changed), True
@@ -135,7 +143,7 @@ def _record(contact_id: str, message: dict[str, Any]) -> tuple[dict[str, Any], d
 def _first_record(account_id: str | None, wa_message_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Find the message that has this id already, with its contact."""
     message = messages.get_message_by_wa_id(account_id, wa_message_id)
-    contact = contacts.get_contact(message["contact_id"]) if message else None
+    contact = contacts.get_contact(message["contact_id"], None) if message else None
     return (message, shown(contact)) if message and contact else None
 
 

@@ -7,6 +7,7 @@ import uuid_utils
 
 from contacts_service.errors import NotFound
 from contacts_service.models import contacts, sessions
+from contacts_service.models.accounts import Accounts
 from contacts_service.models.database import reading, writing
 from contacts_service.models.fields import JSONText
 from contacts_service.services.merge_patch import merged_document
@@ -16,18 +17,18 @@ _NO_PANEL = JSONText('{"sections":[]}')
 
 
 @reading()
-def get_session_data(contact_id: str) -> dict[str, Any]:
+def get_session_data(contact_id: str, *, accounts: Accounts) -> dict[str, Any]:
     """Read the newest active or completed session; nulls and empty objects without one. Raises NotFound."""
-    shown = sessions.get_shown_session(contact_id)
+    shown = sessions.get_shown_session(contact_id, accounts)
     if shown is None:
         raise NotFound("contact", contact_id)
     return _with_panel(shown)
 
 
 @reading()
-def list_sessions(contact_id: str) -> list[dict[str, Any]]:
+def list_sessions(contact_id: str, *, accounts: Accounts) -> list[dict[str, Any]]:
     """Read all sessions, newest first. Raises NotFound."""
-    found = sessions.list_sessions(contact_id)
+    found = sessions.list_sessions(contact_id, accounts)
     if found is None:
         raise NotFound("contact", contact_id)
     return found
@@ -35,27 +36,32 @@ def list_sessions(contact_id: str) -> list[dict[str, Any]]:
 
 @writing()
 def put_session(
-    contact_id: str, *, session_data: dict[str, Any], session_id: str | None = None, **given: Any
+    contact_id: str, *, accounts: Accounts, session_data: dict[str, Any], session_id: str | None = None, **given: Any
 ) -> tuple[dict[str, Any], bool]:
     """Start a session, or replace the variables of the one that has this id. Returns it and whether it is new.
 
     ``given`` may hold ``flow_id`` and ``status``; what it doesn't hold stays, or begins as null and active.
     Raises NotFound.
     """
-    contact_pk = _lock_contact(contact_id)
+    contact_pk = _lock_contact(contact_id, accounts)
     existing = sessions.find_session(contact_pk, session_id) if session_id else None
     return _store(contact_pk, existing, {"id": session_id, "session_data": session_data, **given})
 
 
 @writing()
 def patch_session(
-    contact_id: str, *, session_data: dict[str, Any] | None = None, session_id: str | None = None, **given: Any
+    contact_id: str,
+    *,
+    accounts: Accounts,
+    session_data: dict[str, Any] | None = None,
+    session_id: str | None = None,
+    **given: Any,
 ) -> tuple[dict[str, Any], bool]:
     """Merge variables (RFC 7396) into the session of this id, or into the newest active or completed one.
 
     Where there is none it starts, as RFC 5789 allows. Returns it and whether it is new. Raises NotFound.
     """
-    contact_pk = _lock_contact(contact_id)
+    contact_pk = _lock_contact(contact_id, accounts)
     existing = sessions.find_session(contact_pk, session_id)
     merged = merged_document(existing["session_data"] if existing else None, session_data or {})
     return _store(contact_pk, existing, {"id": session_id, "session_data": merged, **given})
@@ -73,8 +79,8 @@ def _store(contact_pk: int, existing: dict[str, Any] | None, values: dict[str, A
     return _with_panel(sessions.get_session(contact_pk, session_id)), existing is None
 
 
-def _lock_contact(contact_id: str) -> int:
-    contact = contacts.lock_contact(contact_id)
+def _lock_contact(contact_id: str, accounts: Accounts) -> int:
+    contact = contacts.lock_contact(contact_id, accounts)
     if contact is None:
         raise NotFound("contact", contact_id)
     return int(contact["pk"])

@@ -1,0 +1,82 @@
+"""Who calls: a key in a header, or while no key exists anybody on the same machine."""
+
+from ipaddress import ip_address
+
+from flask import current_app, g, request
+
+from contacts_service.errors import LocalOnly, Unauthenticated
+from contacts_service.models.accounts import Accounts
+from contacts_service.services.access import LOCAL_CALLER, Caller
+from contacts_service.services.keys import Keyring
+
+# The scope that a method needs.
+SCOPES = {
+    "GET": "contacts:read",
+    "HEAD": "contacts:read",
+    "POST": "contacts:write",
+    "PUT": "contacts:write",
+    "PATCH": "contacts:write",
+    "DELETE": "contacts:delete",
+}
+SECURITY_SCHEMES = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+# By which a proxy tells that it speaks for somebody else.
+_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "Via")
+
+
+def authenticate() -> None:
+    """Find out who calls, before anything of the request is looked at.
+
+    Raises Unauthenticated, LocalOnly, ScopeMissing, Unavailable.
+    """
+    g.caller = _caller(current_app.extensions["keyring"])
+    g.caller.require(SCOPES[request.method])
+
+
+def accounts() -> Accounts:
+    """Return the accounts that the caller is limited to, None for no limit."""
+    caller: Caller = g.caller
+    return caller.accounts
+
+
+def _caller(keyring: Keyring) -> Caller:
+    if (presented := _presented()) is not None:
+        return keyring.caller_of(presented)
+    if not keyring.is_empty():
+        raise Unauthenticated
+    if not _is_local():
+        raise LocalOnly
+    return LOCAL_CALLER
+
+
+def _presented() -> str | None:
+    """Read the key that was sent; None when the request brings no credentials of any kind."""
+    if "X-API-Key" in request.headers:
+        return request.headers["X-API-Key"]
+    if "Authorization" not in request.headers:
+        return None
+    scheme, _, token = request.headers["Authorization"].partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_local() -> bool:
+    """Tell whether the caller is on this machine, and no browser that a page from elsewhere sent here.
+
+    Such a page could give its own name this machine's address (DNS rebinding), but not change the Host header.
+    """
+    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    return (
+        not any(name in request.headers for name in _FORWARDED)
+        and _is_loopback(request.remote_addr or "")
+        and (host == "localhost" or _is_loopback(host.strip("[]")))
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback

@@ -1,0 +1,258 @@
+"""Every operation of the OpenAPI document against every kind of key that it must refuse, and what limited keys see."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from caller import Answer, Caller
+from conftest import make_key
+from flask import Flask
+
+from contacts_service.models.database import database
+from contacts_service.models.keys import ApiKey
+from contacts_service.services.access import SCOPES
+from contacts_service.services.keys import Keyring, revoke_key
+
+OWN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+OTHER = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8099"
+FLOW = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
+NUMBER = "+1234567890"
+METHODS = ("get", "post", "put", "patch", "delete")
+OPEN = {"GET /healthz", "GET /readyz"}
+PANEL = {"sections": []}
+
+
+def operations(app: Flask) -> dict[str, dict[str, Any]]:
+    paths = Caller(app).openapi["paths"]
+    return {f"{m.upper()} {path}": paths[path][m] for path in paths for m in METHODS if m in paths[path]}
+
+
+def scope_of(operation: dict[str, Any]) -> str:
+    """The scope that the OpenAPI document names; each way of sending a key has to name the same."""
+    scopes = {scope for scheme in operation["security"] for named in scheme.values() for scope in named}
+    assert len(scopes) == 1
+    return scopes.pop()
+
+
+def call(caller: Caller, name: str, entity_id: str = UNKNOWN) -> Answer:
+    """Call an operation with the body that the document gives as its example."""
+    method, path = name.split()
+    operation = Caller.openapi.func(caller)["paths"][path][method.lower()]
+    body = None
+    if "requestBody" in operation:
+        body = operation["requestBody"]["content"]["application/json"]["example"]
+    return caller.request(method, path.replace("{id}", entity_id), json=body)
+
+
+def expired_key(app: Flask) -> str:
+    key = make_key(app)
+    with database.connection_context():
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        ApiKey.update(expires_at=past).where(ApiKey.prefix == key.split("_")[1]).execute()
+    return key
+
+
+def revoked_key(app: Flask) -> str:
+    key = make_key(app)
+    revoke_key(key.split("_")[1])
+    return key
+
+
+def wrong_secret(app: Flask) -> str:
+    key = make_key(app)
+    return key[:-1] + ("A" if key[-1] != "A" else "B")
+
+
+def test_every_operation_says_which_scope_it_needs(app: Flask) -> None:
+    """A new operation without a rule fails here; the open ones are listed by name."""
+    found = operations(app)
+    assert {name for name, operation in found.items() if "security" not in operation} == OPEN
+    by_method = {"GET": SCOPES[0], "POST": SCOPES[1], "PUT": SCOPES[1], "PATCH": SCOPES[1], "DELETE": SCOPES[2]}
+    for name in found.keys() - OPEN:
+        assert scope_of(found[name]) == by_method[name.split()[0]], name
+        assert set(found[name]["security"][0]) | set(found[name]["security"][1]) == {"ApiKey", "Bearer"}
+
+
+@pytest.mark.parametrize(
+    "key_of",
+    [
+        lambda _: None,
+        lambda _: "contacts_000000000000_unknown",
+        lambda _: "nonsense",
+        lambda _: "_",
+        wrong_secret,
+        revoked_key,
+        expired_key,
+    ],
+    ids=["none", "unknown", "nonsense", "underscore", "wrong secret", "revoked", "expired"],
+)
+def test_a_caller_without_a_valid_key_gets_nothing(app: Flask, key_of: Any) -> None:
+    make_key(app)
+    caller = Caller(app, key_of(app))
+    app.extensions["keyring"] = Keyring()
+    for name in operations(app).keys() - OPEN:
+        answer = call(caller, name)
+        assert (answer.status, answer.code) == (401, "unauthenticated"), name
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    for name in OPEN:
+        assert call(caller, name).status == 200
+
+
+@pytest.mark.parametrize("missing", SCOPES)
+def test_a_key_without_the_scope_is_refused_and_with_it_is_not(app: Flask, missing: str) -> None:
+    others = Caller(app, make_key(app, scopes=[scope for scope in SCOPES if scope != missing]))
+    alone = Caller(app, make_key(app, scopes=[missing]))
+    found = operations(app)
+    for name in found.keys() - OPEN:
+        needed = scope_of(found[name])
+        answer = call(others if needed == missing else alone, name)
+        assert (answer.status, answer.code) == (403, "scope_missing"), name
+        assert needed in answer.body["message"]
+        assert call(alone if needed == missing else others, name).status not in {401, 403}, name
+
+
+@dataclass
+class Things:
+    """What an account owns, and a key that is limited to it."""
+
+    caller: Caller
+    contact: str
+    message: str
+
+
+def things_of(app: Flask, account: str | None) -> Things:
+    everything = Caller(app, make_key(app))
+    contact = everything.create(NUMBER, account_id=account, name=f"Owned by {account}")["id"]
+    message = {"wa_message_id": "wamid.1", "direction": "incoming", "type": "text", "content": {"body": "hello"}}
+    recorded = everything.post(f"/api/contacts/{contact}/messages", message).data["id"]
+    everything.put(f"/api/contacts/{contact}/session-data", {"flow_id": FLOW, "session_data": {"secret": account}})
+    everything.put(f"/api/flows/{FLOW}", {"name": f"Flow of {account}", "panel_config": PANEL, "account_id": account})
+    limited = Caller(app, make_key(app, accounts=[account or OTHER]))
+    return Things(limited, contact, recorded)
+
+
+def without_chance(answer: Answer, *replaced: str) -> str:
+    """The body without what differs between any two answers."""
+    text = str({**answer.body, "request_id": ""})
+    for value in replaced:
+        text = text.replace(value, "ID")
+    return re.sub("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z", "TIME", text)
+
+
+def test_an_operation_by_id_answers_for_another_accounts_things_as_for_none_at_all(app: Flask) -> None:
+    """So nobody learns that they exist, and none of them changes."""
+    own, other, nobodys = things_of(app, OWN), things_of(app, OTHER), things_of(app, None)
+    everything = Caller(app, make_key(app))
+    by_id = sorted(name for name in operations(app) if "{id}" in name and "/flows/" not in name)
+    assert len(by_id) == 13
+    for name in by_id:
+        for things in (other, nobodys):
+            entity_id = things.message if "/messages/{id}" in name else things.contact
+            before = everything.get("/api/contacts", ids=things.contact).data["items"]
+            refused, unknown = call(own.caller, name, entity_id), call(own.caller, name, UNKNOWN)
+            assert refused.status == 404, name
+            assert without_chance(refused, entity_id) == without_chance(unknown, UNKNOWN)
+            assert everything.get("/api/contacts", ids=things.contact).data["items"] == before, name
+        if not name.startswith("DELETE"):
+            assert call(own.caller, name, own.message if "/messages/{id}" in name else own.contact).status < 300, name
+    assert call(own.caller, "DELETE /api/contacts/{id}", own.contact).status == 200
+
+
+@pytest.mark.parametrize("account", [OTHER, None])
+def test_an_operation_that_names_another_account_is_forbidden(app: Flask, account: str | None) -> None:
+    caller = things_of(app, OWN).caller
+    things_of(app, account)
+    message = {
+        "wa_message_id": "wamid.1",
+        "direction": "incoming",
+        "type": "text",
+        "content": {},
+        "account_id": account,
+    }
+    status = {"wa_message_id": "wamid.1", "status": "read", "account_id": account}
+    named = account or "none"
+    refused = {
+        "POST /api/contacts": caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": account}),
+        "POST /api/contacts/resolve": caller.post(
+            "/api/contacts/resolve", {"phone_number": NUMBER, "account_id": account}
+        ),
+        "POST /api/messages": caller.post("/api/messages", {**message, "contact": {"phone_number": NUMBER}}),
+        "PUT /api/messages/status": caller.put("/api/messages/status", status),
+        "GET /api/contacts": caller.get("/api/contacts", account_id=named),
+        "GET /api/flows": caller.get("/api/flows", account_id=named),
+        "GET /api/flows/{id}": caller.get(f"/api/flows/{FLOW}", **({"account_id": account} if account else {})),
+        "PUT /api/flows/{id}": caller.put(
+            f"/api/flows/{FLOW}", {"name": "mine", "panel_config": PANEL, "account_id": account}
+        ),
+        "DELETE /api/flows/{id}": caller.delete(f"/api/flows/{FLOW}" + (f"?account_id={account}" if account else "")),
+    }
+    for name, answer in refused.items():
+        assert (answer.status, answer.code) == (403, "account_forbidden"), name
+    covered = {name for name in operations(app) if "{id}" in name and "/flows/" not in name} | refused.keys() | OPEN
+    assert covered == operations(app).keys(), "each operation is limited to accounts in one of the two tests"
+
+
+def test_lists_totals_searches_and_cursors_hold_nothing_of_another_account(app: Flask) -> None:
+    own, other = things_of(app, OWN), things_of(app, OTHER)
+    things_of(app, None)
+    everything = Caller(app, make_key(app))
+    for query in (
+        {},
+        {"search": "owned"},
+        {"search": "12345"},
+        {"phone_number": NUMBER},
+        {"ids": f"{own.contact},{other.contact}"},
+        {"sort": "created"},
+    ):
+        assert everything.get("/api/contacts", **query).data["total"] > 1, query
+        found = own.caller.get("/api/contacts", **query).data
+        assert ([item["id"] for item in found["items"]], found["total"]) == ([own.contact], 1), query
+        assert found["next_cursor"] is None
+        cursor = everything.get("/api/contacts", limit=1, **query).data["next_cursor"]
+        seen = own.caller.get("/api/contacts", cursor=cursor, limit=1, **query).data
+        assert {item["account_id"] for item in seen["items"]} <= {OWN}, "a cursor gives no more than the key does"
+    flows = own.caller.get("/api/flows").data
+    assert ([flow["name"] for flow in flows["items"]], flows["total"]) == ([f"Flow of {OWN}"], 1)
+    assert everything.get("/api/flows").data["total"] == 3
+    assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] == f"Flow of {OWN}"
+
+
+def test_a_key_for_two_accounts_sees_both_in_one_order(app: Flask) -> None:
+    own, other = things_of(app, OWN), things_of(app, OTHER)
+    things_of(app, None)
+    both = Caller(app, make_key(app, accounts=[OWN, OTHER]))
+    page = both.get("/api/contacts", limit=1).data
+    assert page["total"] == 2
+    rest = both.get("/api/contacts", limit=1, cursor=page["next_cursor"]).data
+    assert [page["items"][0]["id"], rest["items"][0]["id"]] == [other.contact, own.contact]
+
+
+def test_a_conflict_is_told_of_the_own_account_alone(app: Flask) -> None:
+    own = things_of(app, OWN)
+    things_of(app, OTHER)
+    mine = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": OWN})
+    assert (mine.status, mine.errors) == (409, {"id": [own.contact]})
+    free = own.caller.post("/api/contacts", {"phone_number": "+19998887777", "account_id": OWN})
+    assert free.status == 201
+    taken = own.caller.put(f"/api/contacts/{free.data['id']}", {"phone_number": NUMBER})
+    assert (taken.status, taken.errors) == (409, {"id": [own.contact]})
+    own.caller.delete(f"/api/contacts/{own.contact}")
+    again = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": OWN})
+    assert again.status == 201, "the other account's contact of this number is not in the way"
+
+
+def test_the_same_flow_id_in_two_accounts_is_two_flows(app: Flask) -> None:
+    own, other = things_of(app, OWN), things_of(app, OTHER)
+    mine = {"name": "Mine", "panel_config": PANEL, "account_id": OWN}
+    assert own.caller.put(f"/api/flows/{FLOW}", mine).status == 200
+    assert other.caller.get(f"/api/flows/{FLOW}", account_id=OTHER).data["name"] == f"Flow of {OTHER}"
+    assert other.caller.get(f"/api/contacts/{other.contact}/session-data").data["flow_name"] == f"Flow of {OTHER}"
+    assert own.caller.delete(f"/api/flows/{FLOW}?account_id={OWN}").status == 200
+    assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] is None
+    shared = Caller(app, make_key(app))
+    shared.put(f"/api/flows/{FLOW}", {"name": "For all", "panel_config": PANEL})
+    assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] == "For all"
+    assert other.caller.get(f"/api/contacts/{other.contact}/session-data").data["flow_name"] == f"Flow of {OTHER}"

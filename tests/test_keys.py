@@ -1,0 +1,196 @@
+"""API keys: how they are sent, made, listed and revoked, and what holds while there are none."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+from caller import Caller
+from conftest import ROOT, Databases, Service, make_key, serve
+from flask import Flask
+
+from contacts_service.models.database import database
+from contacts_service.models.keys import ApiKey
+from contacts_service.services import keys
+from contacts_service.services.access import SCOPES
+from contacts_service.services.keys import Keyring, create_key, list_keys, revoke_key
+
+READ = ["contacts:read"]
+
+
+def flask(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def status_with(service: Service, headers: dict[str, str]) -> int:
+    request = urllib.request.Request(f"{service.url}/api/contacts", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("form", ["X-API-Key: {}", "Authorization: Bearer {}", "Authorization: bearer  {} "])
+def test_a_key_is_taken_from_either_header(app: Flask, form: str) -> None:
+    name, _, value = form.format(make_key(app, scopes=READ)).partition(": ")
+    assert Caller(app).request("GET", "/api/contacts", headers={name: value}).status == 200
+
+
+def test_another_scheme_of_authorization_is_no_key(app: Flask) -> None:
+    key = create_key("reader", scopes=READ)
+    assert Caller(app).request("GET", "/api/contacts", headers={"Authorization": f"Basic {key}"}).status == 401
+
+
+@pytest.mark.parametrize(
+    ("environ", "headers"),
+    [
+        ({"REMOTE_ADDR": "10.0.0.5"}, {}),
+        ({"REMOTE_ADDR": "fd00::1"}, {}),
+        ({"REMOTE_ADDR": ""}, {}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"X-Forwarded-For": "127.0.0.1"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"X-Real-IP": "127.0.0.1"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"Via": "1.1 proxy"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"Host": "rebound.example:8000"}),
+    ],
+)
+def test_while_no_key_exists_whoever_is_not_on_the_machine_is_refused(
+    app: Flask, environ: dict[str, str], headers: dict[str, str]
+) -> None:
+    answer = Caller(app).request("GET", "/api/contacts", environ_overrides=environ, headers=headers)
+    assert (answer.status, answer.code) == (403, "local_only")
+    health = Caller(app).request("GET", "/healthz", environ_overrides=environ, headers=headers)
+    assert health.body["data"] == {"healthy": True}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]"])
+def test_while_no_key_exists_the_machine_itself_is_answered(app: Flask, address: str, host: str) -> None:
+    environ = {"REMOTE_ADDR": address}
+    answer = Caller(app).request("GET", "/api/contacts", environ_overrides=environ, headers={"Host": host})
+    assert answer.status == 200
+
+
+def test_a_revoked_key_doesnt_open_the_service_to_the_machine_again(app: Flask) -> None:
+    revoke_key(create_key("gone", scopes=READ).split("_")[1])
+    assert Caller(app).get("/api/contacts").status == 401
+
+
+def test_a_wrong_key_is_refused_while_none_exists(app: Flask) -> None:
+    assert Caller(app, "contacts_000000000000_x").get("/api/contacts").status == 401
+
+
+def test_what_is_stored_is_no_key(app: Flask) -> None:
+    assert app
+    key = create_key("reader", scopes=READ)
+    _, prefix, secret = key.split("_", 2)
+    with database.connection_context():
+        [row] = ApiKey.select().tuples()
+    assert secret not in str(row)
+    assert hashlib.sha256(secret.encode()).hexdigest() in row
+    assert len(secret) * 6 >= 128, "six bits a character"
+    assert create_key("reader", scopes=READ).split("_", 2)[2] != secret
+    assert prefix in row
+
+
+def test_keys_are_checked_from_memory(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Caller(app, create_key("reader", scopes=READ))
+    read: list[float] = []
+    monkeypatch.setattr(keys.keys, "list_keys", lambda real=keys.keys.list_keys: read.append(1) or real())
+    for _ in range(20):
+        assert caller.get("/api/contacts").status == 200
+    assert len(read) == 1
+
+
+def test_a_copy_that_cant_be_renewed_is_not_trusted_for_long(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key may have been revoked meanwhile."""
+    assert app
+    now = [1000.0]
+    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
+    key = create_key("reader", scopes=READ)
+    keyring = Keyring()
+    assert keyring.caller_of(key).name == "reader"
+    revoke_key(key.split("_")[1])
+    now[0] += 1.0
+    assert keyring.caller_of(key).name == "reader", "from memory"
+    now[0] += 2.0
+    with pytest.raises(keys.Unauthenticated):
+        keyring.caller_of(key)
+
+
+def test_the_commands_make_list_and_revoke(kind: str, databases: Databases) -> None:
+    url = databases.create(kind)
+    account = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+    made = flask(url, "keys", "create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
+    limited = flask(
+        url,
+        *("keys", "create", "desk", "--scope", "contacts:read"),
+        *("--account", account.upper(), "--expires", "2099-01-01T00:00:00Z"),
+    )
+    assert (made.returncode, limited.returncode) == (0, 0), made.stderr + limited.stderr
+    secrets = [made.stdout.strip(), limited.stdout.strip()]
+    prefixes = [secret.split("_")[1] for secret in secrets]
+    listed = flask(url, "keys", "list").stdout
+    assert listed == (
+        f"{prefixes[0]}  chatbot  contacts:read,contacts:write  all accounts  active\n"
+        f"{prefixes[1]}  desk  contacts:read  {account}  expires 2099-01-01T00:00:00Z\n"
+    )
+    assert not any(secret.split("_", 2)[2] in listed for secret in secrets)
+    assert flask(url, "keys", "revoke", prefixes[0]).stdout == f"revoked {prefixes[0]}\n"
+    assert "  revoked 2" in flask(url, "keys", "list").stdout.splitlines()[0]
+    unknown = flask(url, "keys", "revoke", "nothing")
+    assert (unknown.returncode, unknown.stderr) == (1, "Error: No key has the prefix nothing.\n")
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        ["--scope", "contacts:everything"],
+        ["--scope", "contacts:read", "--account", "mine"],
+        ["--scope", "contacts:read", "--expires", "tomorrow"],
+        ["--scope", "contacts:read", "--expires", "2020-01-01T00:00:00Z"],
+    ],
+)
+def test_a_command_with_a_mistake_makes_no_key(app: Flask, wrong: list[str]) -> None:
+    done = app.test_cli_runner().invoke(args=["keys", "create", "name", *wrong])
+    assert done.exit_code == 2
+    assert done.output.startswith("Usage:")
+    assert list_keys() == []
+
+
+def test_in_every_worker_a_new_key_works_and_a_revoked_one_stops_within_five_seconds(
+    kind: str, databases: Databases, tmp_path: object
+) -> None:
+    url = databases.create(kind)
+    with serve(url, tmp_path, WEB_CONCURRENCY="3") as service:
+        assert {status_with(service, {}) for _ in range(20)} == {200}
+        assert "no API key exists" in service.log.read_text()
+        key = flask(url, "keys", "create", "name", *(f"--scope={scope}" for scope in SCOPES)).stdout.strip()
+        assert eventually(lambda: {status_with(service, {}) for _ in range(20)} == {401}, 5)
+        assert {status_with(service, {"X-API-Key": key}) for _ in range(20)} == {200}
+        flask(url, "keys", "revoke", key.split("_")[1])
+        assert eventually(lambda: {status_with(service, {"X-API-Key": key}) for _ in range(20)} == {401}, 5)

@@ -1,0 +1,237 @@
+"""Idempotency-Key: a caller that doesn't know what became of its POST sends it again, and it happens once."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from caller import Answer, Caller
+from conftest import Databases, Service, make_key
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_races import at_once, call
+
+from contacts_service.app import create_app, prepare
+from contacts_service.errors import Unavailable
+from contacts_service.models import retries as table
+from contacts_service.models.database import database
+from contacts_service.models.retries import FirstAnswer
+from contacts_service.services import retries
+from contacts_service.settings import Settings
+
+BODY = {"phone_number": "+1234567890", "name": "John Doe"}
+MESSAGE = {"direction": "incoming", "type": "text", "content": {"body": "hello"}}
+KEY = {"Idempotency-Key": "order-4711"}
+
+
+def send(caller: Caller, path: str = "/api/contacts", body: object = BODY, key: str = "order-4711") -> Answer:
+    return caller.post(path, body, {"Idempotency-Key": key})
+
+
+def kept() -> int:
+    with database.connection_context():
+        return FirstAnswer.select().count()
+
+
+def posts(caller: Caller) -> dict[str, Any]:
+    """Every POST of the OpenAPI document with the body of its example."""
+    contact = caller.create("+19998887777")["id"]
+    found = {}
+    for path, operations in caller.openapi["paths"].items():
+        if operation := operations.get("post"):
+            content = operation.get("requestBody", {}).get("content", {})
+            found[path.replace("{id}", contact)] = content.get("application/json", {}).get("example")
+    return found
+
+
+def test_a_repeated_post_answers_the_first_answer_byte_for_byte_and_does_nothing(app: Flask) -> None:
+    caller = Caller(app)
+    found = posts(caller)
+    assert len(found) == 5
+    for path, body in found.items():
+        before = caller.get("/api/contacts").data
+        first = caller.client.post(path, json=body, headers=KEY | {"Idempotency-Key": path})
+        after = caller.get("/api/contacts").data
+        assert before != after or path.endswith("/mark-read"), "the first one did something"
+        caller.put(
+            f"/api/contacts/{json.loads(first.data)['data'].get('contact_id') or first.json['data']['id']}",
+            {"name": "X"},
+        )
+        changed = caller.get("/api/contacts").data
+        for _ in range(2):
+            again = caller.client.post(path, json=body, headers=KEY | {"Idempotency-Key": path})
+            assert (again.status_code, again.data) == (first.status_code, first.data), path
+            assert again.headers["Idempotent-Replayed"] == "true"
+            for name in ("ETag", "Location", "Content-Type"):
+                assert again.headers.get(name) == first.headers.get(name), (path, name)
+            assert caller.get("/api/contacts").data == changed
+        assert "Idempotent-Replayed" not in first.headers
+
+
+def test_another_request_with_the_same_key_is_refused(caller: Caller) -> None:
+    contact = send(caller).data["id"]
+    for path, body in (
+        ("/api/contacts", {**BODY, "name": "Jane"}),
+        ("/api/contacts/resolve", {"phone_number": "+1234567890"}),
+        (f"/api/contacts/{contact}/messages", MESSAGE),
+    ):
+        answer = send(caller, path, body)
+        assert (answer.status, answer.code) == (422, "idempotency_key_reused")
+    assert caller.get("/api/contacts").data["total"] == 1
+    assert send(caller).headers["Idempotent-Replayed"] == "true"
+
+
+def test_an_error_of_the_domain_is_an_answer_like_any_other(caller: Caller) -> None:
+    existing = caller.create()["id"]
+    first = send(caller)
+    assert (first.status, first.code) == (409, "contact_exists")
+    caller.delete(f"/api/contacts/{existing}")
+    again = send(caller)
+    assert (again.body, again.headers["Idempotent-Replayed"]) == (first.body, "true")
+    missing = send(caller, f"/api/contacts/{existing}/messages", MESSAGE, "other")
+    assert send(caller, f"/api/contacts/{existing}/messages", MESSAGE, "other").body == missing.body
+
+
+def test_what_breaks_the_schema_is_not_kept(caller: Caller) -> None:
+    for bad in ({"phone_number": 1}, {}, {**BODY, "nickname": "J"}):
+        assert send(caller, body=bad).status == 400
+    assert kept() == 0
+    assert send(caller).status == 201
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "na\u00efve", " x"])
+def test_a_key_that_is_no_key_is_refused(caller: Caller, key: str) -> None:
+    answer = caller.request("POST", "/api/contacts", json=BODY, headers={"Idempotency-Key": key})
+    assert (answer.status, list(answer.errors)) == (400, ["Idempotency-Key"])
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+def test_keys_of_different_callers_never_meet(app: Flask) -> None:
+    one, two = make_key(app), make_key(app)
+    first = send(Caller(app, one))
+    second = send(Caller(app, two), body={**BODY, "phone_number": "+19998887777"})
+    assert (first.status, second.status) == (201, 201)
+    assert send(Caller(app, one)).body == first.body
+    assert send(Caller(app, two)).code == "idempotency_key_reused"
+
+
+def test_a_method_that_is_idempotent_by_itself_keeps_nothing(caller: Caller) -> None:
+    contact = caller.create()["id"]
+    for name in ("A", "B"):
+        assert caller.put(f"/api/contacts/{contact}", {"name": name}, KEY).data["name"] == name
+    assert kept() == 0
+
+
+def test_effect_and_answer_commit_together(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the answer can't be kept, nothing happened; then the next one is the first."""
+    caller = Caller(app)
+    monkeypatch.setattr(table, "keep_first_answer", lambda _: (_ for _ in ()).throw(Unavailable()))
+    assert send(caller).status == 503
+    assert caller.get("/api/contacts").data["total"] == 0
+    monkeypatch.undo()
+    assert send(caller).status == 201
+
+
+def test_an_answer_expires_after_24_hours_and_is_removed_by_those_that_come(caller: Caller) -> None:
+    for number in range(15):
+        send(caller, body={"phone_number": f"+12345678{number:02}"}, key=f"old {number}")
+    with database.connection_context():
+        FirstAnswer.update(created_at=datetime.now(UTC) - timedelta(hours=24)).execute()
+    refused = send(caller, body={"phone_number": "+1234567800"}, key="old 0")
+    assert (refused.status, refused.code) == (409, "contact_exists"), "it was tried again"
+    assert "Idempotent-Replayed" not in refused.headers
+    assert kept() == 5, "ten of the oldest went, and the new one took the place of its predecessor"
+    send(caller, body={"phone_number": "+19998887777"}, key="new")
+    assert kept() == 2
+    with database.connection_context():
+        FirstAnswer.update(created_at=datetime.now(UTC) - timedelta(hours=23, minutes=59)).execute()
+    assert send(caller, body={"phone_number": "+19998887777"}, key="new").headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_deleted_contact_is_not_kept_in_answers(caller: Caller) -> None:
+    """Delete is complete; that the request was made stays known, so its retry doesn't bring the contact back."""
+    contact = send(caller).data["id"]
+    send(caller, f"/api/contacts/{contact}/messages", MESSAGE, "message")
+    caller.delete(f"/api/contacts/{contact}")
+    with database.connection_context():
+        rows = str(list(FirstAnswer.select().dicts()))
+    for personal in ("John Doe", "1234567890", "hello"):
+        assert personal not in rows
+    for path, body, key in (
+        ("/api/contacts", BODY, "order-4711"),
+        (f"/api/contacts/{contact}/messages", MESSAGE, "message"),
+    ):
+        again = send(caller, path, body, key)
+        assert (again.status, again.code) == (404, "contact_not_found")
+    assert caller.get("/api/contacts").data["total"] == 0
+
+
+def test_the_same_post_from_many_at_once_happens_once(service: Service) -> None:
+    bodies = [{"phone_number": "+1234567890"}, {**MESSAGE, "contact": {"phone_number": "+19998887777"}}]
+    for path, body in zip(("/api/contacts", "/api/messages"), bodies, strict=True):
+
+        def until_answered(_: int, path: str = path, body: object = body) -> tuple[int, Any]:
+            while True:
+                status, answer = call(service, "POST", path, body, {"Idempotency-Key": path})
+                if answer.get("code") != "retry_in_progress":
+                    return status, answer
+
+        answers = at_once(until_answered)
+        assert {status for status, _ in answers} == {201}
+        assert len({json.dumps(answer) for _, answer in answers}) == 1
+    contacts = call(service, "GET", "/api/contacts")[1]["data"]["items"]
+    assert [contact["unread_count"] for contact in contacts] == [1, 0]
+
+
+def test_a_retry_whose_first_try_still_runs_is_told_so(kind: str, databases: Databases, app: Flask) -> None:
+    """PostgreSQL tells at once. SQLite has one writer: the retry waits its turn, and then the first try has ended."""
+    assert app
+    url = databases.create(kind)
+    patient = create_app(Settings(database_url=url, database_timeout=0.5))
+    prepare(patient)
+    caller = Caller(patient)
+    first = send(caller)
+    with database.connection_context():
+        [key] = [row.key for row in FirstAnswer.select()]
+    if kind == "postgresql":
+        with psycopg.connect(url) as running:
+            running.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"retry/{key}",))
+            answer = send(caller)
+            assert (answer.status, answer.code) == (409, "retry_in_progress")
+    else:
+        running = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        running.execute("BEGIN IMMEDIATE")
+        answer = send(caller)
+        assert (answer.status, answer.code) == (503, "unavailable")
+        running.close()
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert send(caller).body == first.body
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), min_size=1, max_size=12))
+def test_whatever_is_repeated_the_first_of_a_key_decides(app: Flask, requests: list[tuple[str, int]]) -> None:
+    caller = Caller(app)
+    with database.connection_context():
+        FirstAnswer.delete().execute()
+    for contact in caller.get("/api/contacts").data["items"]:
+        caller.delete(f"/api/contacts/{contact['id']}")
+    first: dict[str, tuple[int, Answer]] = {}
+    for key, number in requests:
+        answer = send(caller, body={"phone_number": f"+123456789{number}"}, key=key)
+        if key not in first:
+            first[key] = (number, answer)
+            assert answer.status in {201, 409}
+        elif first[key][0] == number:
+            assert answer.body == first[key][1].body
+        else:
+            assert answer.status == 422
+    created = {number for number, answer in first.values() if answer.status == 201}
+    assert caller.get("/api/contacts").data["total"] == len(created) == len({number for number, _ in first.values()})
+
+
+def test_answers_are_kept_as_long_as_the_contract_says() -> None:
+    assert timedelta(hours=24) == retries.KEPT
