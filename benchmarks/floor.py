@@ -20,11 +20,13 @@ from benchmarks.floor_rows import SUMMARY, WHOLE, answer, moment_of, session, su
 # all: rows tested (21 / density) against rows sorted (density times contacts).
 _PAGE = 21
 _SHOWN_SESSION = """
-SELECT s.id, s.flow_id, f.name, s.status, s.session_data, s.created_at, s.updated_at, f.panel_config
+SELECT s.id, s.flow_id, COALESCE(own.name, shared.name), s.status, s.session_data, s.created_at, s.updated_at,
+    COALESCE(own.panel_config, shared.panel_config)
 FROM contact AS c LEFT JOIN session AS s ON s.pk = (
     SELECT pk FROM session WHERE contact_id = c.pk AND status IN ('active', 'completed')
     ORDER BY created_at DESC, pk DESC LIMIT 1
-) LEFT JOIN flow AS f ON f.id = s.flow_id WHERE c.id = ?
+) LEFT JOIN flow AS own ON own.id = s.flow_id AND own.account_id = c.account_id
+LEFT JOIN flow AS shared ON shared.id = s.flow_id AND shared.account_id IS NULL WHERE c.id = ?
 """
 _ORDER = "ORDER BY recency DESC, created_at DESC, id"
 

@@ -25,7 +25,7 @@ MOST_OF_A_CONTACT = 16  # Messages and sessions; their keys leave room for as ma
 
 Rows = dict[str, list[tuple[Any, ...]]]
 COLUMNS = {
-    "flow": ("id", "name", "panel_config", "created_at", "updated_at"),
+    "flow": ("id", "name", "panel_config", "created_at", "updated_at", "version"),
     "contact": (
         *("pk", "id", "account_id", "phone_number", "bsuid", "username", "name", "profile_name", "avatar_url"),
         *("assigned_to", "tags", "marketing_opt_out", "metadata", "search_text", "last_message_at"),
@@ -91,7 +91,7 @@ _STATUSES = ("active", "completed", "completed", "cancelled", "timeout")
 
 
 def flow_rows() -> list[tuple[Any, ...]]:
-    """Make the flows, each with a panel of twelve fields as the service stores it."""
+    """Make the flows, which belong to no account, each with a panel of twelve fields as the service stores it."""
     created = written(NEWEST - SPAN)
     fields = [{"key": f"variable_{number}", "label": f"Variable {number}", "order": number} for number in range(6)]
     sections = [
@@ -100,7 +100,7 @@ def flow_rows() -> list[tuple[Any, ...]]:
         for n in range(2)
     ]  # fmt: skip
     panel = orjson.dumps({"sections": sections}).decode()
-    return [(flow, f"Flow {number}", panel, created, created) for number, flow in enumerate(FLOWS)]
+    return [(flow, f"Flow {number}", panel, created, created, 1) for number, flow in enumerate(FLOWS)]
 
 
 def make_chunk(chunk: int, size: int) -> Rows:
