@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz bench bench-full lock clean
+.PHONY: help run test lint format fuzz bench bench-full audit lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,7 @@ lint: $(VENV)/dev ## check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r contacts_service schemas examples wsgi.py gunicorn.conf.py
 
 format: $(VENV)/dev ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -33,8 +34,11 @@ fuzz: $(VENV)/dev ## let schemathesis try the running service on both databases 
 bench: $(VENV)/dev ## measure the service beside bare SQL, a million contacts on both databases (minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-full: $(VENV)/dev ## the same with ten million contacts (an hour, 40 GB)
+bench-full: $(VENV)/dev ## the same with ten million contacts
 	$(BIN)/python -m benchmarks --size 10000000 $(ARGS)
+
+audit: $(VENV)/dev ## ask for known weaknesses of the pinned dependencies
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
 
 lock: $(VENV)/dev ## pin the newest dependencies that setup.cfg allows
 	$(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -7,8 +7,9 @@ import struct
 import tempfile
 from pathlib import Path
 
-# In memory where there is such a place: a container's disk is read-only, and any disk can stall.
-_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# In memory where there is such a place: a container's disk is read-only, and any disk can stall. What is put there
+# gets a name that nobody can foresee.
+_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
 # Where the workers' metrics meet. prometheus_client looks for it while it is imported.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="contacts-metrics-", dir=_memory)
 

@@ -115,6 +115,18 @@ def empty_database(kind: str, databases: Databases, app: Flask) -> str:  # noqa:
     return url
 
 
+def run_flask(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``flask --app wsgi …`` on a database as an operator does."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @dataclass
 class Service:
     """The service as `make run` starts it, in processes of its own."""

@@ -40,6 +40,14 @@ def locked(url: str) -> Iterator[None]:
             connection.rollback()
 
 
+def cut_connections() -> None:
+    with psycopg.connect(database.database) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 @pytest.fixture
 def impatient(kind: str, databases: Databases, app: Flask) -> tuple[Flask, str]:
     """An application that waits half a second for its database, and the database's URL."""
@@ -63,17 +71,11 @@ def test_a_locked_database_is_503_in_bounded_time_and_then_works_again(impatient
     assert caller.post("/api/contacts", BODY).status == 201
 
 
-def test_connections_that_were_cut_while_idle_are_not_used_again(app: Flask, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_connections_that_were_cut_while_idle_are_not_used_again(app: Flask) -> None:
     caller = Caller(app)
     caller.post("/api/contacts", BODY)
-    if kind == "postgresql":
-        with psycopg.connect(database.database) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-    else:
-        database.close()
+    cut_connections()
     assert caller.get("/api/contacts").data["total"] == 1
 
 
@@ -85,11 +87,7 @@ def test_a_connection_cut_in_the_middle_of_a_request_is_503_and_the_next_request
     execute = type(database.obj).execute_sql
 
     def cut_first(self: object, sql: str, *args: object) -> object:
-        with psycopg.connect(database.database) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+        cut_connections()
         return execute(self, sql, *args)
 
     monkeypatch.setattr(type(database.obj), "execute_sql", cut_first)

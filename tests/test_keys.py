@@ -1,9 +1,6 @@
 """API keys: how they are sent, made, listed and revoked, and what holds while there are none."""
 
 import hashlib
-import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from caller import Caller
-from conftest import ROOT, Databases, Service, make_key, serve
+from conftest import Databases, Service, make_key, run_flask, serve
 from flask import Flask
 
 from contacts_service.models.database import database
@@ -21,17 +18,6 @@ from contacts_service.services.access import SCOPES
 from contacts_service.services.keys import Keyring, create_key, list_keys, revoke_key
 
 READ = ["contacts:read"]
-
-
-def flask(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def status_with(service: Service, headers: dict[str, str]) -> int:
@@ -143,8 +129,8 @@ def test_a_copy_that_cant_be_renewed_is_not_trusted_for_long(app: Flask, monkeyp
 def test_the_commands_make_list_and_revoke(kind: str, databases: Databases) -> None:
     url = databases.create(kind)
     account = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-    made = flask(url, "keys", "create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
-    limited = flask(
+    made = run_flask(url, "keys", "create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
+    limited = run_flask(
         url,
         *("keys", "create", "desk", "--scope", "contacts:read"),
         *("--account", account.upper(), "--expires", "2099-01-01T00:00:00Z"),
@@ -152,15 +138,15 @@ def test_the_commands_make_list_and_revoke(kind: str, databases: Databases) -> N
     assert (made.returncode, limited.returncode) == (0, 0), made.stderr + limited.stderr
     secrets = [made.stdout.strip(), limited.stdout.strip()]
     prefixes = [secret.split("_")[1] for secret in secrets]
-    listed = flask(url, "keys", "list").stdout
+    listed = run_flask(url, "keys", "list").stdout
     assert listed == (
         f"{prefixes[0]}  chatbot  contacts:read,contacts:write  all accounts  active\n"
         f"{prefixes[1]}  desk  contacts:read  {account}  expires 2099-01-01T00:00:00Z\n"
     )
     assert not any(secret.split("_", 2)[2] in listed for secret in secrets)
-    assert flask(url, "keys", "revoke", prefixes[0]).stdout == f"revoked {prefixes[0]}\n"
-    assert "  revoked 2" in flask(url, "keys", "list").stdout.splitlines()[0]
-    unknown = flask(url, "keys", "revoke", "nothing")
+    assert run_flask(url, "keys", "revoke", prefixes[0]).stdout == f"revoked {prefixes[0]}\n"
+    assert "  revoked 2" in run_flask(url, "keys", "list").stdout.splitlines()[0]
+    unknown = run_flask(url, "keys", "revoke", "nothing")
     assert (unknown.returncode, unknown.stderr) == (1, "Error: No key has the prefix nothing.\n")
 
 
@@ -189,8 +175,8 @@ def test_in_every_worker_a_new_key_works_and_a_revoked_one_stops_within_five_sec
     with serve(url, tmp_path, WEB_CONCURRENCY="3") as service:
         assert {status_with(service, {}) for _ in range(20)} == {200}
         assert "no API key exists" in service.log.read_text()
-        key = flask(url, "keys", "create", "name", *(f"--scope={scope}" for scope in SCOPES)).stdout.strip()
+        key = run_flask(url, "keys", "create", "name", *(f"--scope={scope}" for scope in SCOPES)).stdout.strip()
         assert eventually(lambda: {status_with(service, {}) for _ in range(20)} == {401}, 5)
         assert {status_with(service, {"X-API-Key": key}) for _ in range(20)} == {200}
-        flask(url, "keys", "revoke", key.split("_")[1])
+        run_flask(url, "keys", "revoke", key.split("_")[1])
         assert eventually(lambda: {status_with(service, {"X-API-Key": key}) for _ in range(20)} == {401}, 5)

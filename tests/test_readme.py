@@ -79,7 +79,7 @@ def test_the_commands_print_what_the_readme_shows(service: Service) -> None:
             assert matches(json.loads(shown), json.loads(done.stdout), ids), f"{command}\n{done.stdout}"
         else:
             assert done.stdout.strip() == shown.strip(), command
-    assert ran == 24
+    assert ran == 27
 
 
 def test_the_tour_walks_to_its_end(service: Service) -> None:

@@ -109,6 +109,7 @@ def test_a_condition_that_would_be_ignored_is_refused(caller: Caller, contact: s
         (caller.post("/api/contacts", {"phone_number": "+19998887777"}, {"If-None-Match": "*"}), "If-None-Match"),
         (caller.put(contact, {"name": "A"}, {"If-None-Match": "*"}), "If-None-Match"),
         (caller.put(FLOW, PANEL, {"If-None-Match": '"1"'}), "If-None-Match"),
+        (caller.put(FLOW, PANEL, {"If-None-Match": 'no"tag'}), "If-None-Match"),
     ):
         assert (answer.status, list(answer.errors)) == (400, [name])
 

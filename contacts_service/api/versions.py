@@ -49,7 +49,7 @@ def refuse_conditions(*, if_match: bool, if_none_match: bool) -> None:
     for name, is_known in (("If-Match", if_match), ("If-None-Match", if_none_match)):
         if name in request.headers and not is_known:
             raise InvalidRequest({name: ["This operation knows no such condition."]})
-    if request.method == "PUT" and request.if_none_match and not request.if_none_match.star_tag:
+    if request.method == "PUT" and request.headers.get("If-None-Match", "*").strip() != "*":
         raise InvalidRequest({"If-None-Match": ["Only * makes sense here."]})
 
 

@@ -60,9 +60,6 @@ def revoke_key(prefix: str) -> None:
         raise NotFound("key", prefix)
 
 
-_NO_KEY: tuple[dict[str, Any], None] = ({"secret_hash": "", "revoked_at": None, "expires_at": None}, None)
-
-
 class Keyring:
     """The keys in the memory of one process. Threads share it."""
 
@@ -80,10 +77,12 @@ class Keyring:
         mark, _, rest = presented.partition("_")
         prefix, _, secret = rest.partition("_")
         found = self._current().get(prefix) or self._current(_UNKNOWN_AFTER).get(prefix)
-        key, caller = found if found and mark == MARK else _NO_KEY
-        is_right = hmac.compare_digest(_hash(secret), key["secret_hash"])
-        is_over = key["revoked_at"] or (key["expires_at"] and key["expires_at"] <= datetime.now(UTC))
-        if caller is None or not is_right or is_over:
+        if mark != MARK or not found:
+            raise Unauthenticated
+        key, caller = found
+        if not hmac.compare_digest(_hash(secret), key["secret_hash"]):
+            raise Unauthenticated
+        if key["revoked_at"] or (key["expires_at"] and key["expires_at"] <= datetime.now(UTC)):
             raise Unauthenticated
         return caller
 
