@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz audit lock clean
+.PHONY: help run test lint format fuzz bench bench-full audit lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: $(VENV)/runtime ## serve the API on http://127.0.0.1:8000 (PORT, DATABASE_URL, ...)
 	PORT=$(PORT) $(BIN)/gunicorn wsgi:app
@@ -30,6 +30,12 @@ format: $(VENV)/dev ## rewrite the code in the project's style
 
 fuzz: $(VENV)/dev ## let schemathesis try the running service on both databases (minutes)
 	PYTHONPATH=. $(BIN)/python tests/fuzz.py $(ARGS)
+
+bench: $(VENV)/dev ## measure the service beside bare SQL, a million contacts on both databases (minutes)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(VENV)/dev ## the same with ten million contacts
+	$(BIN)/python -m benchmarks --size 10000000 $(ARGS)
 
 audit: $(VENV)/dev ## ask for known weaknesses of the pinned dependencies
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock

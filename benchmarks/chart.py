@@ -1,0 +1,75 @@
+"""Draws how many times the floor each operation takes: plain SVG that is readable on light and dark."""
+
+from xml.sax.saxutils import escape
+
+from benchmarks.targets import Target
+
+_ROW, _BAR, _LEFT, _WIDTH, _TOP = 34, 11, 190, 560, 58
+_TEXT_WIDTH = 32
+_MOST_SHOWN = 6.0  # Longer bars end here and tell their length.
+_TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+_STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #24292f; }
+.title { font-weight: 600; font-size: 15px; }
+.value { font-size: 11px; }
+.sqlite { fill: #1f77b4; }
+.postgresql { fill: #e08214; }
+.floor { stroke: #8c959f; }
+.target { stroke: #c0392b; stroke-width: 2; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3; }
+  .sqlite { fill: #58a6ff; }
+  .postgresql { fill: #f0a04b; }
+  .target { stroke: #ff7b72; }
+}
+"""
+
+
+def draw(ratios: list[Target], title: str) -> str:
+    """Make the chart of ratios to the floor: two bars an operation, a line where each target is."""
+    height = _TOP + _ROW * len(ratios) + 30
+    bottom = _TOP + _ROW * len(ratios)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 60} {height}" role="img">',
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>",
+        f'<text class="title" x="10" y="22">{escape(title)}</text>',
+        *_legend(next(iter(ratios)).measured.keys() if ratios else ()),
+    ]
+    for times in range(int(_MOST_SHOWN) + 1):
+        x = _x(times)
+        opacity = 1 if times == 1 else 0.3
+        parts.append(f'<line class="floor" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{bottom}" opacity="{opacity}"/>')
+        parts.append(f'<text class="value" x="{x}" y="{bottom + 16}" text-anchor="middle">{times} ×</text>')
+    for row, target in enumerate(ratios):
+        y = _TOP + row * _ROW
+        name = target.name.removesuffix(" ÷ floor")
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
+        for position, (kind, ratio) in enumerate(target.measured.items()):
+            parts += _bar(kind, ratio, y + position * (_BAR + 1), _x(target.most))
+        x = _x(target.most)
+        parts.append(f'<line class="target" x1="{x}" x2="{x}" y1="{y - 2}" y2="{y + 2 * _BAR + 3}"/>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _bar(kind: str, ratio: float, y: float, target_x: float) -> list[str]:
+    end = _x(min(ratio, _MOST_SHOWN))
+    text_x = max(end, target_x) + 5 if end > target_x - _TEXT_WIDTH else end + 5  # Not across the target's line.
+    return [
+        f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{end - _LEFT:.1f}" height="{_BAR}" rx="1"/>',
+        f'<text class="value" x="{text_x:.1f}" y="{y + _BAR - 1}">{ratio:.2f}</text>',
+    ]
+
+
+def _legend(kinds: object) -> list[str]:
+    parts, x = [], 10
+    for kind in kinds:  # type: ignore[attr-defined]
+        parts.append(f'<rect class="{kind}" x="{x}" y="34" width="11" height="11"/>')
+        parts.append(f'<text class="value" x="{x + 16}" y="44">{_TITLES[kind]}</text>')
+        x += 96
+    parts.append(f'<line class="target" x1="{x + 5}" x2="{x + 5}" y1="33" y2="46"/>')
+    parts.append(f'<text class="value" x="{x + 12}" y="44">target; 1 × is the floor</text>')
+    return parts
+
+
+def _x(ratio: float) -> float:
+    return round(_LEFT + ratio / _MOST_SHOWN * _WIDTH, 1)
