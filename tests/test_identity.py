@@ -1,12 +1,16 @@
 """Who somebody is, by what WhatsApp says: one person is one contact."""
 
+import re
 from typing import Any
 
 import pytest
 from caller import Caller
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
+from playhouse.test_utils import count_queries
 
+from contacts_service.models.database import database
 from contacts_service.services.phone_variants import written_forms
 
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
@@ -217,3 +221,22 @@ def test_one_call_finds_the_contact_and_records_the_message(caller: Caller) -> N
     second = caller.post("/api/messages", {**body, "wa_message_id": "wamid.2"}).data
     assert (second["matched_by"], second["contact_id"]) == ("bsuid", received["contact_id"])
     assert (second["contact"]["unread_count"], second["contact"]["profile_name"]) == (2, "Renamed")
+
+
+@pytest.mark.parametrize("account", [None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"])
+@pytest.mark.parametrize(
+    "who", [{"phone_number": "+5511987654321"}, {"bsuid": "BR.1"}, {"phone_number": "+1234567", "bsuid": "BR.1"}]
+)
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)  # PostgreSQL goes by statistics, which a test hasn't.
+def test_a_contact_is_found_by_an_index_of_each_identifier(
+    app: Flask, who: dict[str, str], account: str | None
+) -> None:
+    """An index of the account alone would have every message read all the contacts of its account."""
+    with count_queries() as queries:
+        assert Caller(app).post("/api/contacts/resolve", {**who, "account_id": account}).status == 201
+    [lookup] = [record.msg for record in queries.get_queries() if " IN (" in record.msg[0]]
+    sql, parameters = lookup
+    with database.connection_context():
+        plan = "\n".join(row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters))
+    assert set(re.findall(r"(phone_number|bsuid)=\?\)", plan)) == who.keys(), plan
+    assert "SCAN t1" not in plan
