@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -253,14 +253,16 @@ def load(traffic: Traffic, ledger: Ledger, *, callers: int, seed: int, pause: fl
             thread.join()
 
 
-def arguments(description: str, **numbers: float) -> argparse.Namespace:
-    """Read the command line: what all these scripts take, and the given numbers with their defaults."""
+def arguments(description: str, flags: Sequence[str] = (), **numbers: float) -> argparse.Namespace:
+    """Read the command line: what all these scripts take, some flags, and numbers with their defaults."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--callers", type=int, default=CALLERS)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats what the callers chose")
-    parser.add_argument("--kind", choices=KINDS, action="append", help="by default both")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="by default both, where there is a choice")
     return parser.parse_args()
 
 
