@@ -29,6 +29,11 @@ class Answer:
     """Whether an earlier try of the same request stayed without an answer that tells its outcome."""
 
     @property
+    def is_replay(self) -> bool:
+        """Whether the service says that it did nothing but to repeat its first answer."""
+        return self.headers["Idempotent-Replayed"] == "true"
+
+    @property
     def body(self) -> dict[str, Any]:
         return json.loads(self.content)
 
@@ -62,6 +67,8 @@ class Traffic:
     tries: list[Try] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     repeated: int = 0
+    replayed: int = 0
+    """Requests whose first try was done, though its answer was lost."""
 
     def note(self, done: Try, tolerated: frozenset[int | str], what: str) -> None:
         """Remember a try. A 503 or a cut that no fault excused when it began or ended is a failure."""
@@ -115,6 +122,7 @@ class Client:
             if answer and not _is_temporary(answer):
                 if answer.status not in expected:
                     self.fail(f"{answer.status} {answer.content.decode()}: {what}, repeated: {is_repeated}")
+                self.traffic.replayed += is_repeated and answer.is_replay
                 return answer
             if answer and answer.status == 503 and not answer.headers["Retry-After"]:
                 self.fail(f"503 without Retry-After: {what}")

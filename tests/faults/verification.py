@@ -47,6 +47,8 @@ HALF_DONE = {
     "tags that are not those which the contact is found by": """
         SELECT id, tags FROM contact WHERE json_array_length(tags) <> (
             SELECT COUNT(*) FROM contact_tag WHERE contact_id = contact.pk)""",
+    "an answer that is kept for repetitions, without its contact": """
+        SELECT key FROM first_answer WHERE body IS NOT NULL AND contact_id NOT IN (SELECT id FROM contact)""",
     **{
         f"{table} without its contact": f"""
         SELECT contact_id FROM {table} WHERE contact_id NOT IN (SELECT pk FROM contact)"""
@@ -189,7 +191,8 @@ def report(traffic: Traffic, ledger: Ledger, findings: Findings, logs: list[Path
         f"{values} last values of metadata and variables"
     )
     print(
-        f"repeated {traffic.repeated}, missing {len(findings.missing)}, doubled {len(findings.doubled)}, "
+        f"repeated {traffic.repeated} ({traffic.replayed} POSTs had been done, only their answer was lost), "
+        f"missing {len(findings.missing)}, doubled {len(findings.doubled)}, "
         f"half done {len(findings.half_done)}, unexpected answers {len(traffic.failures)}, tracebacks {crashes}"
     )
     kinds = {"missing": findings.missing, "doubled": findings.doubled, "half done": findings.half_done}
