@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests:. python tests/faults/kill_workers.py --kills 100
 
-`kill -9` of a random worker, and in one of four cases of gunicorn's master and all workers, which are then started
+`kill -9` of a random worker, and each fourth time of gunicorn's master and all workers, which are then started
 again on the same port.
 """
 
@@ -44,7 +44,7 @@ def kill(database_url: str, folder: Path, kills: int, callers: int, seed: int) -
             for number in range(1, kills + 1):
                 wait_for_workers(service)
                 time.sleep(chance.uniform(0.05, 0.8))
-                if chance.random() < 0.25:
+                if number % 4 == 0:
                     whole += 1
                     kill_service(service.process)
                     service = start_service(database_url, folder, int(service.url.rpartition(":")[2]))

@@ -237,7 +237,7 @@ def load(traffic: Traffic, ledger: Ledger, *, callers: int, seed: int, pause: fl
 
     def work(number: int) -> None:
         chance = random.Random(seed * 1000 + number)
-        me = Caller(f"caller{number}", Client(traffic, chance), ledger, chance)
+        me = Caller(f"caller{seed}-{number}", Client(traffic, chance), ledger, chance)
         while not stop.is_set():
             [operation] = chance.choices(list(OPERATIONS), list(OPERATIONS.values()))
             try:

@@ -17,6 +17,9 @@ LONGEST_TRY = 30.0
 PAUSE = 0.05
 """Seconds between repetitions: less than Retry-After says, so that the first answer after a fault can be timed."""
 
+RECONNECTED = 0.02
+"""The part of all tries before which connections are made anew: kept for good, they could all be of one worker."""
+
 CUT = "connection cut"
 
 
@@ -137,6 +140,8 @@ class Client:
     ) -> Answer | None:
         """Send a request once; None when the connection was refused, cut or silent."""
         url = self.chance.choice(self.traffic.urls)
+        if self.chance.random() < RECONNECTED:
+            self.close()
         if url not in self._connections:
             self._connections[url] = http.client.HTTPConnection(urlsplit(url).netloc, timeout=LONGEST_TRY)
         connection = self._connections[url]
