@@ -1,0 +1,109 @@
+"""Stop, start and freeze PostgreSQL, and cut its connections, under load: 503 meanwhile, and work goes on by itself.
+
+    PYTHONPATH=tests:. python tests/faults/restart_postgresql.py --restarts 20 --seconds 20 --freezes 3
+
+The server is stopped in turn fast, which ends each connection with a message, and immediately, after which it has to
+recover. `--seconds` is how long connections are terminated one by one.
+"""
+
+import random
+import sys
+import time
+
+import psycopg
+from ledger import Ledger
+from load import arguments, load
+from postgresql_server import PostgresqlServer, create_server, freeze, postgresql_folder, start, stop, thaw
+from servers import serving, workers
+from traffic import Traffic
+from verification import report, verify
+
+TIMEOUT = 2.0
+"""CONTACTS_DATABASE_TIMEOUT of this service, in seconds."""
+LONGEST = TIMEOUT + 3
+"""Seconds within which each answer comes, also when the server is frozen: the timeout, a second in which the server
+may report it, a second to cancel the statement, and one more for a machine that is busy."""
+BACK_WITHIN = 1.0
+"""Seconds from the first accepted connection to the first answer that succeeds."""
+NOTHING, AWAY = frozenset[int | str](), frozenset[int | str]({503})
+
+
+def main() -> int:
+    given = arguments(__doc__, restarts=20, seconds=20, freezes=3)
+    with postgresql_folder() as folder:
+        server, ledger = create_server(folder / "server"), Ledger()
+        # A thread for each caller: nobody waits in a queue, so each answer's time is the service's own.
+        environment = {"CONTACTS_DATABASE_TIMEOUT": str(TIMEOUT), "CONTACTS_THREADS": str(given.callers)}
+        with serving(server.url, folder, **environment) as service:
+            traffic, pids = Traffic([service.url]), workers(service)
+            with load(traffic, ledger, callers=given.callers, seed=given.seed):
+                time.sleep(2)
+                held = restart(server, traffic, given.restarts, random.Random(given.seed))
+                terminate(server, traffic, given.seconds, random.Random(given.seed))
+                held &= frozen(server, traffic, given.freezes)
+            slowest = max(t.ended - t.began for t in traffic.tries)
+            print(f"slowest answer {slowest:.2f} s, slowest 503 {traffic.slowest(503):.2f} s, at most {LONGEST} s")
+            if is_same := workers(service) == pids and service.process.poll() is None:
+                print("the service's processes are those that it began with")
+            findings = verify(service.url, server.url, ledger)
+        held &= report(traffic, ledger, findings, [service.log])
+    return 0 if held and is_same and slowest <= LONGEST else 1
+
+
+def restart(server: PostgresqlServer, traffic: Traffic, restarts: int, chance: random.Random) -> bool:
+    """Restart the server so many times. Returns whether the service was back soon enough each time."""
+    delays, last_faults = [], []
+    for number in range(1, restarts + 1):
+        traffic.tolerated = AWAY
+        stop(server, "immediate" if number % 2 else "fast")
+        time.sleep(chance.uniform(0.1, 2.0))
+        accepted = start(server)
+        time.sleep(BACK_WITHIN)
+        traffic.tolerated = NOTHING
+        time.sleep(0.5)
+        delays.append(traffic.first_success(accepted) or float("inf"))
+        last_faults.append(max((t.ended - accepted for t in traffic.tries if t.outcome == 503), default=0.0))
+        print(f"{number} restarts, {len(traffic.tries)} requests, {len(traffic.failures)} failures", flush=True)
+    print(
+        f"restarts {restarts}, from the first accepted connection to the first success "
+        f"at most {max(delays):.3f} s, to the last 503 at most {max(*last_faults, 0.0):.3f} s"
+    )
+    return max(delays) <= BACK_WITHIN
+
+
+def terminate(server: PostgresqlServer, traffic: Traffic, seconds: float, chance: random.Random) -> None:
+    """End connections of the service one by one, idle or at work."""
+    traffic.tolerated = AWAY
+    terminated, until = 0, time.monotonic() + seconds
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        while time.monotonic() < until:
+            found = connection.execute(f"SELECT pid {others}").fetchall()
+            if found:
+                terminated += 1
+                connection.execute("SELECT pg_terminate_backend(%s)", chance.choice(found))
+            time.sleep(0.02)
+    time.sleep(0.2)
+    traffic.tolerated = NOTHING
+    print(f"terminated connections {terminated}, {len(traffic.tries)} requests, {len(traffic.failures)} failures")
+
+
+def frozen(server: PostgresqlServer, traffic: Traffic, freezes: int) -> bool:
+    """Freeze the server for longer than the timeout. Returns whether the service was back soon enough each time."""
+    delays = []
+    for number in range(1, freezes + 1):
+        traffic.tolerated = AWAY
+        freeze(server)
+        time.sleep(3 * TIMEOUT)
+        thaw(server)
+        thawed = time.monotonic()
+        time.sleep(BACK_WITHIN + LONGEST)
+        traffic.tolerated = NOTHING
+        delays.append(traffic.first_success(thawed) or float("inf"))
+        print(f"{number} freezes, {len(traffic.tries)} requests, {len(traffic.failures)} failures", flush=True)
+    print(f"freezes {freezes}, from the thaw to the first success at most {max(delays, default=0):.3f} s")
+    return max(delays, default=0) <= LONGEST
+
+
+if __name__ == "__main__":
+    sys.exit(main())
