@@ -37,15 +37,18 @@ class _Connection(psycopg.Connection[Any]):
 
     patience: float | None = None
     """Seconds to wait for an answer; None for no limit."""
+    is_committing = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                # Nobody will read the answer, so the server needn't go on. A pooler would wait for it too.
-                with contextlib.suppress(psycopg.Error):
-                    self.cancel_safe(timeout=_GRACE)
+                # Nobody will read the answer, so the server needn't go on. A COMMIT it must: when it waits for a
+                # standby, cancelling would have it commit without.
+                if not self.is_committing:
+                    with contextlib.suppress(psycopg.Error):
+                        self.cancel_safe(timeout=_GRACE)
                 self.close()
             raise
 
@@ -96,6 +99,14 @@ class PostgresqlBackend(PostgresqlDatabase):
             # connection, on which nothing is prepared.
             opened.prepare_threshold = None
         return opened
+
+    def commit(self) -> None:
+        connection = self._state.conn
+        connection.is_committing = True
+        try:
+            super().commit()
+        finally:
+            connection.is_committing = False
 
     def is_stale(self) -> bool:
         """Tell whether the connection was lost while it was idle, without asking the server.
