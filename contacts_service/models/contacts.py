@@ -21,6 +21,7 @@ from peewee import (
 from contacts_service.models.accounts import Accounts, of_account, within
 from contacts_service.models.database import Table, database, locked
 from contacts_service.models.fields import IdField, JSONTextField, OrderedTextField, TimeField
+from contacts_service.models.prepared import Row, columns_of, first, prepared
 
 # The recency of contacts without a message, which come after all others. It is never null, unlike last_message_at, so
 # that both databases can begin a list at any place of their index.
@@ -124,52 +125,80 @@ SUMMARY = (
 WHOLE = (*SUMMARY, Contact.metadata)
 
 
-def insert_contact(values: dict[str, Any]) -> dict[str, Any] | None:
+def insert_contact(values: Row) -> Row | None:
     """Store a contact and return it whole with its pk; None when its account has the number or bsuid already."""
-    stored = Contact.insert(values).on_conflict("nothing").returning(Contact.pk, *WHOLE).dicts().execute()
-    return next(iter(stored), None)
+    return first(_insert(values))
+
+
+@prepared
+def _insert(values: Row) -> Any:
+    new = Contact.insert(columns_of(Contact, values))
+    return new.on_conflict("nothing").returning(Contact.pk, *WHOLE)
 
 
 def find_by_identifiers(
     account_id: str | None, *, phone_numbers: list[str], bsuids: list[str], lock: bool = False
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Find the contacts of an account that have one of the phone numbers or bsuids, whole with their pk.
 
     With ``lock`` nobody else changes them until the transaction ends.
     """
+    if not phone_numbers and not bsuids:
+        return []
+    return (_lock_by_identifiers if lock else _find_by_identifiers)(account_id, phone_numbers, bsuids)
+
+
+def _by_identifiers(account_id: Any, phone_numbers: list[Any], bsuids: list[Any]) -> Any:
     # The account stands in each alternative, and empty ones are left out, or SQLite would read the whole account.
     of = of_account(Contact.account_id, account_id)
     given = ((Contact.phone_number, phone_numbers), (Contact.bsuid, bsuids))
     alternatives = [of & column.in_(values) for column, values in given if values]
-    if not alternatives:
-        return []
-    query = Contact.select(Contact.pk, *WHOLE).where(reduce(or_, alternatives)).order_by(Contact.pk)
-    return list((locked(query) if lock else query).dicts())
+    return Contact.select(Contact.pk, *WHOLE).where(reduce(or_, alternatives)).order_by(Contact.pk)
 
 
-def remember_former_bsuid(contact: dict[str, Any], bsuid: str) -> None:
+_find_by_identifiers = prepared(_by_identifiers)
+_lock_by_identifiers = prepared(lambda *arguments: locked(_by_identifiers(*arguments)))
+
+
+def remember_former_bsuid(contact: Row, bsuid: str) -> None:
     """Remember that this was a contact's bsuid."""
-    key = f"{contact['account_id']}/{bsuid}"
-    former = FormerBsuid.insert(key=key, contact=contact["pk"])
-    former.on_conflict(conflict_target=[FormerBsuid.key], preserve=[FormerBsuid.contact]).execute()
+    _remember({"key": f"{contact['account_id']}/{bsuid}", "contact": contact["pk"]})
 
 
-def find_by_former_bsuid(account_id: str | None, bsuid: str | None) -> dict[str, Any] | None:
+@prepared
+def _remember(values: Row) -> Any:
+    former = FormerBsuid.insert(columns_of(FormerBsuid, values))
+    return former.on_conflict(conflict_target=[FormerBsuid.key], preserve=[FormerBsuid.contact])
+
+
+def find_by_former_bsuid(account_id: str | None, bsuid: str | None) -> Row | None:
     """Find the contact that had this bsuid, whole with its pk."""
-    if bsuid is None:
-        return None
-    key = f"{account_id}/{bsuid}"
-    found = Contact.select(Contact.pk, *WHOLE).join(FormerBsuid).where(FormerBsuid.key == key)
-    return next(iter(found.dicts()), None)
+    return None if bsuid is None else first(_find_by_former_bsuid(f"{account_id}/{bsuid}"))
 
 
-def get_contact(contact_id: str, accounts: Accounts) -> dict[str, Any] | None:
-    return next(iter(Contact.select(*WHOLE).where(named(contact_id, accounts)).dicts()), None)
+@prepared
+def _find_by_former_bsuid(key: Any) -> Any:
+    return Contact.select(Contact.pk, *WHOLE).join(FormerBsuid).where(FormerBsuid.key == key)
 
 
-def lock_contact(contact_id: str, accounts: Accounts) -> dict[str, Any] | None:
+def get_contact(contact_id: str, accounts: Accounts) -> Row | None:
+    return first(_get(contact_id, accounts))
+
+
+@prepared
+def _get(contact_id: Any, accounts: Any) -> Any:
+    return Contact.select(*WHOLE).where(named(contact_id, accounts))
+
+
+def lock_contact(contact_id: str, accounts: Accounts) -> Row | None:
     """Read all of a contact, and keep others from writing to it until the transaction ends."""
-    return next(iter(locked(Contact.select().where(named(contact_id, accounts))).dicts()), None)
+    return first(_lock(contact_id, accounts))
+
+
+@prepared
+def _lock(contact_id: Any, accounts: Any) -> Any:
+    columns = (column for column in Contact._meta.sorted_fields if column is not Contact.search_text)  # noqa: SLF001
+    return locked(Contact.select(*columns).where(named(contact_id, accounts)))
 
 
 class IdentifierTaken(Exception):
@@ -177,24 +206,27 @@ class IdentifierTaken(Exception):
 
 
 def update_contact(
-    contact_id: str, changes: dict[str, Any], now: datetime, *, accounts: Accounts, expected: Versions = None
-) -> dict[str, Any] | None:
+    contact_id: str, changes: Row, now: datetime, *, accounts: Accounts, expected: Versions = None
+) -> Row | None:
     """Change the given columns, time and version, and return the contact whole.
 
     None when there is none, or its version is none of the expected ones. Raises IdentifierTaken.
     """
-    # Who waited for a lock brings an older time than whoever held it.
-    written_now = Contact.updated_at.db_value(now)  # In a CASE Peewee doesn't know the column's form.
-    updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], written_now)
-    changes = {**changes, "updated_at": updated_at, "version": Contact.version + 1}
-    query = Contact.update(changes).where(_expected(contact_id, accounts, expected)).returning(*WHOLE).dicts()
     if not changes.keys() & IDENTIFIERS:
-        return next(iter(query.execute()), None)
+        return first(_update(contact_id, accounts, expected, changes, now))
     try:
         with database.atomic():  # A savepoint: PostgreSQL can't go on behind a refused write without.
-            return next(iter(query.execute()), None)
+            return first(_update(contact_id, accounts, expected, changes, now))
     except IntegrityError as error:
         raise IdentifierTaken from error
+
+
+@prepared
+def _update(contact_id: Any, accounts: Any, expected: Any, changes: Row, now: Any) -> Any:
+    # Who waited for a lock brings an older time than whoever held it.
+    updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
+    changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}
+    return Contact.update(changes).where(_expected(contact_id, accounts, expected)).returning(*WHOLE)
 
 
 def replace_tags(contact_pk: int, tags: list[str]) -> None:
@@ -209,14 +241,19 @@ def delete_contact(contact_id: str, *, accounts: Accounts, expected: Versions) -
 
     False when there is none, or its version is none of the expected ones.
     """
-    return bool(Contact.delete().where(_expected(contact_id, accounts, expected)).execute())
+    return bool(_delete(contact_id, accounts, expected))
 
 
-def named(contact_id: str, accounts: Accounts) -> Any:
+@prepared
+def _delete(contact_id: Any, accounts: Any, expected: Any) -> Any:
+    return Contact.delete().where(_expected(contact_id, accounts, expected)).returning(Contact.id)
+
+
+def named(contact_id: Any, accounts: Any) -> Any:
     """Make the condition for one contact, if it is of these accounts."""
     return within(Contact.id == contact_id, Contact.account_id, accounts)
 
 
-def _expected(contact_id: str, accounts: Accounts, versions: Versions) -> Any:
+def _expected(contact_id: Any, accounts: Any, versions: Any) -> Any:
     meant = named(contact_id, accounts)
     return meant if versions is None else meant & Contact.version.in_(versions)

@@ -163,17 +163,27 @@ class PostgresqlBackend(PostgresqlDatabase):
         """Keep others from writing to the rows that a query reads; ``skip`` leaves out those that others hold."""
         return query.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
 
-    def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:  # noqa: ARG002
-        """Make the condition that a row's search text has every term as a substring.
-
-        The pg_trgm index serves LIKE; shorter terms, which have no trigram, are compared row by row.
-        """
-        conditions = [fn.STRPOS(search_text, term) > 0 for term in terms if len(term) < SHORTEST_TRIGRAM]
-        for term in terms:
+    def search_values(self, terms: list[str]) -> dict[str, str]:
+        """Split terms into patterns of LIKE, which the pg_trgm index serves, and short ones, which have no trigram."""
+        values = {}
+        for number, term in enumerate(sorted(terms, key=len, reverse=True)):
             if len(term) >= SHORTEST_TRIGRAM:
                 escaped = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-                conditions.insert(0, Expression(search_text, OP.LIKE, f"%{escaped}%"))
-        return all_of(conditions)
+                values[f"pattern {number}"] = f"%{escaped}%"
+            else:
+                values[f"short {number}"] = term
+        return values
+
+    def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:  # noqa: ARG002
+        """Make the condition that a row's search text has every term as a substring; short ones row by row."""
+        return all_of(
+            [
+                Expression(search_text, OP.LIKE, value)
+                if kind.startswith("pattern")
+                else fn.STRPOS(search_text, value) > 0
+                for kind, value in values.items()
+            ]
+        )
 
 
 _ADAPTERS = _KnownToPsycopg()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from peewee import SQL, Field, IntegrityError, Node, SqliteDatabase, fn
+from peewee import SQL, Field, IntegrityError, Node, NodeList, SqliteDatabase, fn
 
 from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
 from contacts_service.settings import Settings
@@ -127,15 +127,22 @@ class SqliteBackend(SqliteDatabase):
         """Change nothing: the rows are locked with the database."""
         return query
 
-    def matches(self, pk: Field, search_text: Field, terms: list[str]) -> Node:
-        """Make the condition that a row's search text has every term as a substring.
+    def search_values(self, terms: list[str]) -> dict[str, str]:
+        """Split terms into one phrase of FTS5, whose trigram index finds three characters and more, and short ones."""
+        phrases = ['"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM]
+        short = [term for term in terms if len(term) < SHORTEST_TRIGRAM]
+        values = {"phrase": " ".join(phrases)} if phrases else {}
+        return values | {f"short {number}": term for number, term in enumerate(short)}
 
-        FTS5's trigram index finds terms of three characters and more; shorter ones are compared row by row.
-        """
-        conditions = [fn.INSTR(search_text, term) > 0 for term in terms if len(term) < SHORTEST_TRIGRAM]
-        if phrases := ['"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM]:
-            found = "(SELECT rowid FROM contact_search WHERE contact_search MATCH ?)"
-            conditions.insert(0, pk.in_(SQL(found, [" ".join(phrases)])))
+    def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
+        """Make the condition that a row's search text has every term as a substring; short ones row by row."""
+        conditions: list[Node] = []
+        for kind, value in values.items():
+            if kind == "phrase":
+                found = NodeList((SQL("(SELECT rowid FROM contact_search WHERE contact_search MATCH"), value, SQL(")")))
+                conditions.append(NodeList((pk, SQL("IN"), found)))
+            else:
+                conditions.append(fn.INSTR(search_text, value) > 0)
         return all_of(conditions)
 
 

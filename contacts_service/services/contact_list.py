@@ -11,7 +11,7 @@ import orjson
 from contacts_service.errors import InvalidCursor
 from contacts_service.models import contact_list
 from contacts_service.models.accounts import Accounts
-from contacts_service.models.contact_list import Place
+from contacts_service.models.contact_list import Filters, Place
 from contacts_service.models.database import reading
 from contacts_service.services.access import require_account
 from contacts_service.services.contact_steps import shown
@@ -45,7 +45,8 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
     filters = orjson.dumps([sort, search, ids, tags, sorted(equal.items())])
     after = _decode(cursor, filters) if cursor else None
     read = contact_list.read_created if sort == "created" else contact_list.read_recent
-    matches = contact_list.matching(accounts=accounts, equal=equal, ids=ids, tags=tags, any_of=alternatives(search))
+    searches = [contact_list.search_values(terms) for terms in alternatives(search)]
+    matches = Filters(accounts, equal, ids, tags, searches)
     offset = 0 if after else ((page or 1) - 1) * limit
     total = contact_list.count(matches)
     # An offset behind the last contact would walk the whole index to find nothing.
