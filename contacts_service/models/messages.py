@@ -9,6 +9,7 @@ from contacts_service.models.accounts import Accounts, of_account, within
 from contacts_service.models.contacts import Contact, named
 from contacts_service.models.database import Table
 from contacts_service.models.fields import IdField, JSONTextField, OrderedTextField, TimeField
+from contacts_service.models.prepared import Row, columns_of, first, prepared
 
 # A status never moves back, so this order decides: the final one is the same in whatever order they arrive. WhatsApp
 # may report a failure after it has reported a delivery, but not after a read.
@@ -71,40 +72,64 @@ WHOLE = (
 )
 
 
-def insert_message(values: dict[str, Any]) -> bool:
+def insert_message(values: Row) -> bool:
     """Store a message; False when its account has one of this wa_message_id already."""
-    stored = Message.insert(values).on_conflict("nothing").returning(Message.pk).tuples().execute()
-    return next(iter(stored), None) is not None
+    return bool(_insert(values))
 
 
-def get_message(message_id: str, accounts: Accounts) -> dict[str, Any] | None:
-    return _one(within(Message.id == message_id, Message.account_id, accounts))
+@prepared
+def _insert(values: Row) -> Any:
+    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(Message.pk)
 
 
-def get_message_by_wa_id(account_id: str | None, wa_message_id: str) -> dict[str, Any] | None:
-    return _one(_of_wa_id(account_id, wa_message_id))
+def get_message(message_id: str, accounts: Accounts) -> Row | None:
+    return first(_get(message_id, accounts))
+
+
+@prepared
+def _get(message_id: Any, accounts: Any) -> Any:
+    return _with_contact().where(within(Message.id == message_id, Message.account_id, accounts))
+
+
+def get_message_by_wa_id(account_id: str | None, wa_message_id: str) -> Row | None:
+    return first(_get_by_wa_id(account_id, wa_message_id))
+
+
+@prepared
+def _get_by_wa_id(account_id: Any, wa_message_id: Any) -> Any:
+    return _with_contact().where(_of_wa_id(account_id, wa_message_id))
 
 
 def list_messages(
     contact_id: str, *, accounts: Accounts, limit: int, before: str | None, after: str | None
-) -> list[dict[str, Any]] | None:
+) -> list[Row] | None:
     """Read messages of a contact, at most ``limit``, oldest first; None when a message to read from doesn't exist.
 
     Those right after a message, or right before one, or the newest.
     """
-    contact_pk = Contact.select(Contact.pk).where(named(contact_id, accounts))
-    query = Message.select(*WHOLE).where(Message.contact == contact_pk)
-    for message_id, comparison in ((before, "<"), (after, ">")):
-        if message_id:
-            found = Message.select(*HISTORY_ORDER).where(Message.id == message_id, Message.contact == contact_pk)
-            place = next(iter(found.tuples()), None)
-            if place is None:
-                return None
-            there = (Message.timestamp.db_value(place[0]), place[1])
-            query = query.where(NodeList((_row(*HISTORY_ORDER), SQL(comparison), _row(*there))))
-    if after:
-        return list(query.order_by(*HISTORY_ORDER).limit(limit).dicts())
-    return list(query.order_by(*(column.desc() for column in HISTORY_ORDER)).limit(limit).dicts())[::-1]
+    places = [None if message is None else first(_place(contact_id, accounts, message)) for message in (before, after)]
+    if (before and not places[0]) or (after and not places[1]):
+        return None
+    older, newer = ([place["timestamp"], place["key"]] if place else None for place in places)
+    if newer:
+        return _page_after(contact_id, accounts, limit, older, newer)
+    return _page_before(contact_id, accounts, limit, older)[::-1]
+
+
+@prepared
+def _place(contact_id: Any, accounts: Any, message_id: Any) -> Any:
+    return Message.select(*HISTORY_ORDER).where(Message.id == message_id, Message.contact == _pk(contact_id, accounts))
+
+
+@prepared
+def _page_before(contact_id: Any, accounts: Any, limit: Any, older: Any) -> Any:
+    backwards = (column.desc() for column in HISTORY_ORDER)
+    return _between(contact_id, accounts, older, None).order_by(*backwards).limit(limit)
+
+
+@prepared
+def _page_after(contact_id: Any, accounts: Any, limit: Any, older: Any, newer: Any) -> Any:
+    return _between(contact_id, accounts, older, newer).order_by(*HISTORY_ORDER).limit(limit)
 
 
 def advance_status(
@@ -120,17 +145,28 @@ def advance_status(
 
     The message is given by ``message_id``, if it is of ``accounts``, or by ``account_id`` and ``wa_message_id``.
     """
-    if message_id:
-        meant = within(Message.id == message_id, Message.account_id, accounts)
-    else:
-        meant = _of_wa_id(wa["account_id"], wa["wa_message_id"])
     changes = {"status": status, "status_at": at, "error": error}
-    return bool(Message.update(changes).where(meant, _is_behind(Message, status, at)).execute())
+    if message_id:
+        return bool(_advance(message_id, accounts, changes, _lower(status)))
+    return bool(_advance_by_wa_id(wa["account_id"], wa["wa_message_id"], changes, _lower(status)))
 
 
-def keep_early_status(key: str, values: dict[str, Any]) -> None:
+@prepared
+def _advance(message_id: Any, accounts: Any, changes: Row, lower: Any) -> Any:
+    meant = within(Message.id == message_id, Message.account_id, accounts)
+    behind = _is_behind(Message, changes, lower)
+    return Message.update(columns_of(Message, changes)).where(meant, behind).returning(Message.pk)
+
+
+@prepared
+def _advance_by_wa_id(account_id: Any, wa_message_id: Any, changes: Row, lower: Any) -> Any:
+    meant, behind = _of_wa_id(account_id, wa_message_id), _is_behind(Message, changes, lower)
+    return Message.update(columns_of(Message, changes)).where(meant, behind).returning(Message.pk)
+
+
+def keep_early_status(key: str, values: Row) -> None:
     """Keep a status for a message that may come, unless a higher one is kept already."""
-    behind = _is_behind(EarlyStatus, values["status"], values["status_at"])
+    behind = _is_behind(EarlyStatus, values, _lower(values["status"]))
     EarlyStatus.insert({"key": key, **values}).on_conflict(
         conflict_target=[EarlyStatus.key],
         preserve=[EarlyStatus.status, EarlyStatus.status_at, EarlyStatus.error],
@@ -138,31 +174,52 @@ def keep_early_status(key: str, values: dict[str, Any]) -> None:
     ).execute()
 
 
-def take_early_status(key: str) -> dict[str, Any] | None:
+def take_early_status(key: str) -> Row | None:
     """Remove and return the status that came before its message, if any did."""
+    return first(_take_early_status(key))
+
+
+@prepared
+def _take_early_status(key: Any) -> Any:
     columns = (EarlyStatus.status, EarlyStatus.status_at, EarlyStatus.error)
-    taken = EarlyStatus.delete().where(EarlyStatus.key == key).returning(*columns).dicts().execute()
-    return next(iter(taken), None)
+    return EarlyStatus.delete().where(EarlyStatus.key == key).returning(*columns)
 
 
 def forget_early_statuses(before: datetime) -> None:
     EarlyStatus.delete().where(EarlyStatus.created_at < before).execute()
 
 
+def _pk(contact_id: Any, accounts: Any) -> Any:
+    return Contact.select(Contact.pk).where(named(contact_id, accounts))
+
+
+def _between(contact_id: Any, accounts: Any, older: Any, newer: Any) -> Any:
+    """Make the query for a contact's messages older than one place and newer than another, each None for no limit."""
+    query = Message.select(*WHOLE).where(Message.contact == _pk(contact_id, accounts))
+    for place, comparison in ((older, "<"), (newer, ">")):
+        if place:
+            timestamp, key = place
+            there = _row(timestamp.of(Message.timestamp), key)
+            query = query.where(NodeList((_row(*HISTORY_ORDER), SQL(comparison), there)))
+    return query
+
+
 def _row(*values: Any) -> NodeList:
     return NodeList(values, glue=", ", parens=True)
 
 
-def _one(condition: Any) -> dict[str, Any] | None:
-    found = Message.select(*WHOLE, Contact.id.alias("contact_id")).join(Contact).where(condition)
-    return next(iter(found.dicts()), None)
+def _with_contact() -> Any:
+    return Message.select(*WHOLE, Contact.id.alias("contact_id")).join(Contact)
 
 
-def _of_wa_id(account_id: str | None, wa_message_id: str | None) -> Any:
+def _of_wa_id(account_id: Any, wa_message_id: Any) -> Any:
     return of_account(Message.account_id, account_id) & (Message.wa_message_id == wa_message_id)
 
 
-def _is_behind(table: Any, status: str, at: datetime) -> Any:
-    lower = STATUSES[: STATUSES.index(status)]
-    same_but_later = (table.status == status) & (table.status_at > at)
+def _lower(status: str) -> list[str]:
+    return list(STATUSES[: STATUSES.index(status)])
+
+
+def _is_behind(table: Any, new: Row, lower: Any) -> Any:
+    same_but_later = (table.status == new["status"]) & (table.status_at > new["status_at"])
     return table.status.is_null() | table.status.in_(lower) | same_but_later

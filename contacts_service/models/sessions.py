@@ -9,6 +9,7 @@ from contacts_service.models.contacts import Contact, named
 from contacts_service.models.database import Table
 from contacts_service.models.fields import IdField, JSONText, JSONTextField, TimeField
 from contacts_service.models.flows import Flow
+from contacts_service.models.prepared import Row, columns_of, first, prepared
 
 SHOWN_STATUSES = ("active", "completed")
 
@@ -46,49 +47,80 @@ OF_SESSION = (
 )
 
 
-def get_shown_session(contact_id: str, accounts: Accounts) -> dict[str, Any] | None:
+def get_shown_session(contact_id: str, accounts: Accounts) -> Row | None:
     """Read the newest active or completed session of a contact with its flow's name and panel.
 
     All columns are None when the contact has no such session; the whole is None when there is no such contact.
     """
+    return first(_get_shown(contact_id, accounts))
+
+
+@prepared
+def _get_shown(contact_id: Any, accounts: Any) -> Any:
     newest = _newest_shown(Contact.pk)
     found = Contact.select(*OF_SESSION, _PANEL.alias("panel_config")).join(
         Session, JOIN.LEFT_OUTER, on=(Session.pk == newest)
     )
-    return next(iter(_with_flow(found).where(named(contact_id, accounts)).dicts()), None)
+    return _with_flow(found).where(named(contact_id, accounts))
 
 
-def get_session(contact_pk: int, session_id: str) -> dict[str, Any]:
+def get_session(contact_pk: int, session_id: str) -> Row:
     """Read one session, which must exist, in the shape of get_shown_session."""
+    return _get(contact_pk, session_id)[0]
+
+
+@prepared
+def _get(contact_pk: Any, session_id: Any) -> Any:
     found = Contact.select(*OF_SESSION, _PANEL.alias("panel_config")).join(Session)
-    return next(iter(_with_flow(found).where(Session.contact == contact_pk, Session.id == session_id).dicts()))
+    return _with_flow(found).where(Session.contact == contact_pk, Session.id == session_id)
 
 
-def list_sessions(contact_id: str, accounts: Accounts) -> list[dict[str, Any]] | None:
+def list_sessions(contact_id: str, accounts: Accounts) -> list[Row] | None:
     """Read all sessions of a contact, newest first; None when there is no such contact."""
-    found = _with_flow(Contact.select(*OF_SESSION).join(Session, JOIN.LEFT_OUTER))
-    rows = list(found.where(named(contact_id, accounts)).order_by(*NEWEST_FIRST).dicts())
+    rows = _list(contact_id, accounts)
     return [row for row in rows if row["session_id"]] if rows else None
 
 
-def find_session(contact_pk: int, session_id: str | None) -> dict[str, Any] | None:
+@prepared
+def _list(contact_id: Any, accounts: Any) -> Any:
+    found = _with_flow(Contact.select(*OF_SESSION).join(Session, JOIN.LEFT_OUTER))
+    return found.where(named(contact_id, accounts)).order_by(*NEWEST_FIRST)
+
+
+def find_session(contact_pk: int, session_id: str | None) -> Row | None:
     """Read a session's id and variables; without an id those of the newest active or completed one.
 
     Whoever writes afterwards holds the contact (see contacts.lock_contact), so nobody else does meanwhile.
     """
-    if session_id:
-        meant = (Session.contact == contact_pk) & (Session.id == session_id)
-    else:
+    return first(_find(contact_pk, session_id))
+
+
+@prepared
+def _find(contact_pk: Any, session_id: Any) -> Any:
+    if session_id is None:
         meant = Session.pk == _newest_shown(contact_pk)
-    return next(iter(Session.select(Session.id, Session.session_data).where(meant).dicts()), None)
+    else:
+        meant = (Session.contact == contact_pk) & (Session.id == session_id)
+    return Session.select(Session.id, Session.session_data).where(meant)
 
 
-def insert_session(values: dict[str, Any]) -> None:
-    Session.insert(values).execute()
+def insert_session(values: Row) -> None:
+    _insert(values)
 
 
-def update_session(contact_pk: int, session_id: str, changes: dict[str, Any]) -> None:
-    Session.update(changes).where(Session.contact == contact_pk, Session.id == session_id).execute()
+@prepared
+def _insert(values: Row) -> Any:
+    return Session.insert(columns_of(Session, values)).returning(Session.pk)
+
+
+def update_session(contact_pk: int, session_id: str, changes: Row) -> None:
+    _update(contact_pk, session_id, changes)
+
+
+@prepared
+def _update(contact_pk: Any, session_id: Any, changes: Row) -> Any:
+    meant = (Session.contact == contact_pk) & (Session.id == session_id)
+    return Session.update(columns_of(Session, changes)).where(meant).returning(Session.pk)
 
 
 def _with_flow(sessions: Any) -> Any:

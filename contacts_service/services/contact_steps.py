@@ -13,7 +13,7 @@ from contacts_service.errors import (
     Unidentified,
     VersionMismatch,
 )
-from contacts_service.models import contacts
+from contacts_service.models import contacts, identity
 from contacts_service.models.accounts import Accounts
 from contacts_service.services.merge_patch import merged_document
 from contacts_service.services.search_text import searchable
@@ -61,7 +61,7 @@ def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | N
 def find(account_id: str | None, fields: dict[str, Any], *, lock: bool = False) -> list[dict[str, Any]]:
     """Find the contacts of an account that have the phone number or bsuid of these fields."""
     phone_numbers, bsuids = ([value] if (value := fields.get(name)) else [] for name in ("phone_number", "bsuid"))
-    return contacts.find_by_identifiers(account_id, phone_numbers=phone_numbers, bsuids=bsuids, lock=lock)
+    return identity.find_by_identifiers(account_id, phone_numbers=phone_numbers, bsuids=bsuids, lock=lock)
 
 
 def update(

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from contacts_service.errors import ContactExists, IdentityConflict, Unavailable
-from contacts_service.models import contacts
+from contacts_service.models import identity
 from contacts_service.models.accounts import Accounts
 from contacts_service.models.database import lock_key, writing
 from contacts_service.services.access import require_account
@@ -46,9 +46,9 @@ def resolve(
         lock_key(f"{account_id}/{forms[0]}")
     bsuids = [bsuid for bsuid in (given.get("bsuid"), previous_bsuid) if bsuid]
     for _ in range(ATTEMPTS):
-        candidates = contacts.find_by_identifiers(account_id, phone_numbers=forms, bsuids=bsuids, lock=True)
+        candidates = identity.find_by_identifiers(account_id, phone_numbers=forms, bsuids=bsuids, lock=True)
         contact, matched_by = _choose(candidates, given, previous_bsuid)
-        if contact is None and (former := contacts.find_by_former_bsuid(account_id, given.get("bsuid"))):
+        if contact is None and (former := identity.find_by_former_bsuid(account_id, given.get("bsuid"))):
             # A late message may come under a bsuid that has its successor already.
             contact, matched_by = former, "previous_bsuid"
         if contact is None:
@@ -56,7 +56,7 @@ def resolve(
                 return shown(created), None
             continue  # Somebody else created it at this moment; the next round finds it.
         if previous_bsuid:
-            contacts.remember_former_bsuid(contact, previous_bsuid)
+            identity.remember_former_bsuid(contact, previous_bsuid)
         changes = _changes(contact, given, previous_bsuid, said_at)
         if not changes:
             return shown(contact), matched_by
@@ -70,7 +70,7 @@ def resolve(
 def _create(account_id: str | None, given: dict[str, Any], previous_bsuid: str | None) -> dict[str, Any] | None:
     created = insert(account_id, given)
     if created and previous_bsuid:
-        contacts.remember_former_bsuid(created, previous_bsuid)
+        identity.remember_former_bsuid(created, previous_bsuid)
     return created
 
 
