@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from functools import cache
+from inspect import unwrap
 from typing import Any
 
 import flask_smorest
-from flask import request
+from flask import Request, request
 from marshmallow import Schema, fields, validate
 from werkzeug.exceptions import NotAcceptable
 
@@ -34,13 +35,11 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks.extend((document_merge_patch, document_retries, document_versions))
         if not is_open:
             self._prepare_doc_cbks.append(document_security)
-            self.before_request(authenticate)
         self._prepare_doc_cbks.append(document_errors)
+        self._is_open = is_open
         self._without_query: set[str] = set()
         self._conditions: dict[str, tuple[str, ...]] = {}
-        self.before_request(_accepts_json)
-        self.before_request(self._takes_query)
-        self.before_request(self._takes_conditions)
+        self.before_request(self._check)
 
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
         """Register a view; ``<id:id>`` in the rule is documented as a UUID."""
@@ -64,11 +63,27 @@ class Blueprint(flask_smorest.Blueprint):
             if not any(parameter["in"] == "query" for parameter in parameters):
                 self._without_query.add(f"{self.name}.{view.__name__}")
             self._conditions[f"{self.name}.{view.__name__}"] = getattr(view, "conditions", ())
+            documented = self.doc(operationId=view.__name__)(view)._apidoc  # noqa: SLF001 - Where flask-smorest has it.
+            view = view if "arguments" in documented else unwrap(view)
             if options.get("methods") == ["POST"]:
                 view = retriable(view)
-            return register(self.doc(operationId=view.__name__)(view))
+            view._apidoc = documented  # noqa: SLF001
+            return register(view)
 
         return decorate
+
+    def _check(self) -> None:
+        """Look at what stands around the body, before the view does: who calls, and what is asked for."""
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
+        if not self._is_open:
+            authenticate(current)
+        if "HTTP_ACCEPT" in current.environ:
+            _accepts_json(current)
+        if current.query_string and current.endpoint in self._without_query:
+            raise InvalidRequest({name: ["Unknown field."] for name in current.args} or ["It takes no query."])
+        if current.method not in {"GET", "HEAD"}:
+            known = self._conditions.get(current.endpoint or "", ())
+            refuse_conditions(current, known)
 
     def versioned(self, *conditions: str) -> Callable[..., Any]:
         """Say that a view answers with an ETag, and which of If-Match and If-None-Match it heeds."""
@@ -79,24 +94,15 @@ class Blueprint(flask_smorest.Blueprint):
 
         return decorate
 
-    def _takes_conditions(self) -> None:
-        """Refuse conditions that the view would not heed."""
-        if request.method not in {"GET", "HEAD"}:
-            known = self._conditions.get(request.endpoint or "", ())
-            refuse_conditions(if_match="If-Match" in known, if_none_match="If-None-Match" in known)
-
-    def _takes_query(self) -> None:
-        """Refuse query parameters where none are known, as the others are where some are."""
-        if request.query_string and request.endpoint in self._without_query:
-            raise InvalidRequest({name: ["Unknown field."] for name in request.args} or ["It takes no query."])
-
     def body(self, schema: type[Schema]) -> Callable[..., Any]:
         """Validate a JSON body and pass it to the view; the schema's EXAMPLE documents it."""
-        return self.arguments(schema, example=schema.EXAMPLE)  # type: ignore[attr-defined]
+        checked = self.arguments(schema(), example=schema.EXAMPLE)  # type: ignore[attr-defined]
+        return lambda view: checked(_unwrapped(view))
 
     def query(self, schema: type[Schema]) -> Callable[..., Any]:
         """Validate the query parameters and pass them to the view."""
-        return self.arguments(schema, location="query")
+        checked = self.arguments(schema(), location="query")
+        return lambda view: checked(_unwrapped(view))
 
     def answers(
         self, status: int, schema: type[Schema] | None = None, description: str = "", **kwargs: Any
@@ -112,7 +118,14 @@ class Blueprint(flask_smorest.Blueprint):
         return self.doc(**{"x-codes": codes})
 
 
-def _accepts_json() -> None:
+def _unwrapped(view: Any) -> Any:
+    """Take off what flask-smorest wraps a view into for each thing that it documents: they only call each other."""
+    inner = unwrap(view)
+    inner._apidoc = view._apidoc  # noqa: SLF001
+    return inner
+
+
+def _accepts_json(request: Request) -> None:
     """Refuse to answer whoever takes no JSON; of the ranges that match the most specific counts (RFC 9110, 12.5.1)."""
     # Parameters such as charset don't make it another type.
     accepted = {name.partition(";")[0].strip().lower(): quality for name, quality in request.accept_mimetypes}

@@ -11,10 +11,8 @@ from contacts_service.models.fields import JSONText
 
 def success(data: Any, status: int = 200, **headers: str) -> Response:
     """Answer ``{"status": "success", "data": …}``. Header names are given with underscores."""
-    response = _json({"status": "success", "data": data}, status)
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
-    return response
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return Response(encode({"status": "success", "data": data}), status, named, content_type="application/json")
 
 
 def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from flask import current_app, g, request
+from flask import Request, current_app, g
 
 from contacts_service.errors import LocalOnly, Unauthenticated
 from contacts_service.models.accounts import Accounts
@@ -23,16 +23,16 @@ SECURITY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
 # By which a proxy tells that it speaks for somebody else.
-_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "Via")
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_HOST", "HTTP_VIA")
 
 
-def authenticate() -> None:
+def authenticate(request: Request) -> None:
     """Find out who calls, before anything of the request is looked at.
 
     Raises Unauthenticated, LocalOnly, ScopeMissing, Unavailable.
     """
-    g.caller = _caller(current_app.extensions["keyring"])
-    g.caller.require(SCOPES[request.method])
+    g.caller = caller = _caller(request, current_app.extensions["keyring"])
+    caller.require(SCOPES[request.method])
 
 
 def accounts() -> Accounts:
@@ -41,34 +41,35 @@ def accounts() -> Accounts:
     return caller.accounts
 
 
-def _caller(keyring: Keyring) -> Caller:
-    if (presented := _presented()) is not None:
+def _caller(request: Request, keyring: Keyring) -> Caller:
+    if (presented := _presented(request)) is not None:
         return keyring.caller_of(presented)
     if not keyring.is_empty():
         raise Unauthenticated
-    if not _is_local():
+    if not _is_local(request):
         raise LocalOnly
     return LOCAL_CALLER
 
 
-def _presented() -> str | None:
+def _presented(request: Request) -> str | None:
     """Read the key that was sent; None when the request brings no credentials of any kind."""
-    if "X-API-Key" in request.headers:
-        return request.headers["X-API-Key"]
-    if "Authorization" not in request.headers:
+    headers = request.environ
+    if "HTTP_X_API_KEY" in headers:
+        return str(headers["HTTP_X_API_KEY"])
+    if "HTTP_AUTHORIZATION" not in headers:
         return None
-    scheme, _, token = request.headers["Authorization"].partition(" ")
+    scheme, _, token = headers["HTTP_AUTHORIZATION"].partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _is_local() -> bool:
+def _is_local(request: Request) -> bool:
     """Tell whether the caller is on this machine, and no browser that a page from elsewhere sent here.
 
     Such a page could give its own name this machine's address (DNS rebinding), but not change the Host header.
     """
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
     return (
-        not any(name in request.headers for name in _FORWARDED)
+        not any(name in request.environ for name in _FORWARDED)
         and _is_loopback(request.remote_addr or "")
         and (host == "localhost" or _is_loopback(host.strip("[]")))
     )

@@ -7,14 +7,19 @@ import re
 from flask import Flask, Response, request
 
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-_EVERYWHERE = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-# Answers hold no page, so nothing in them may be run, shown in a frame or loaded.
-_NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
+_EVERYWHERE = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+_OF_DATA = [
+    *_EVERYWHERE,
+    # Answers hold no page, so nothing in them may be run, shown in a frame or loaded.
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    # A cache between may keep it for the caller alone, and has to ask whether it still holds.
+    ("Cache-Control", "private, no-cache"),
+]
 
 
 def secure_answers(app: Flask) -> None:
@@ -23,12 +28,11 @@ def secure_answers(app: Flask) -> None:
 
 
 def _secure(response: Response) -> Response:
-    response.headers.update(_EVERYWHERE)
-    policy = _policy_of(response) if response.mimetype == "text/html" else _NO_PAGE
-    response.headers["Content-Security-Policy"] = policy
-    if request.path.startswith("/api/"):
-        # A cache between may keep it for the caller alone, and has to ask whether it still holds.
-        response.headers["Cache-Control"] = "private, no-cache"
+    if request.path.startswith("/docs"):
+        response.headers.extend(_EVERYWHERE)
+        response.headers["Content-Security-Policy"] = _policy_of(response)
+    else:
+        response.headers.extend(_OF_DATA)
     return response
 
 
@@ -36,7 +40,7 @@ def _policy_of(page: Response) -> str:
     """Allow the documentation its own files and the very script that it holds. Swagger UI styles its elements."""
     scripts = [
         f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
-        for script in _INLINE_SCRIPT.findall(page.get_data())
+        for script in (_INLINE_SCRIPT.findall(page.get_data()) if page.mimetype == "text/html" else ())
     ]
     return (
         f"default-src 'none'; script-src 'self' {' '.join(scripts)}; style-src 'self' 'unsafe-inline'; "

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from flask import Response, request
+from flask import Request, Response, request
 
 from contacts_service.api.entity_tags import contact_version, flow_version, tag_of
 from contacts_service.api.envelope import success
@@ -16,12 +16,10 @@ _Version = TypeVar("_Version")
 def versioned(entity: dict[str, Any], status: int = 200, **headers: str) -> Response:
     """Answer a contact or a flow with its ETag, or 304 to a reader that has it already."""
     tag = tag_of(entity)
-    if request.method in {"GET", "HEAD"} and request.if_none_match.contains_weak(tag):
-        response = Response(status=304)
-    else:
-        response = success(entity, status, **headers)
-    response.set_etag(tag)
-    return response
+    is_read = request.method in {"GET", "HEAD"}
+    if is_read and "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(tag):
+        return Response(status=304, headers={"ETag": f'"{tag}"'})
+    return success(entity, status, ETag=f'"{tag}"', **headers)
 
 
 def expected_contact() -> list[int] | None:
@@ -44,10 +42,10 @@ def only_new() -> bool:
     return request.if_none_match.star_tag
 
 
-def refuse_conditions(*, if_match: bool, if_none_match: bool) -> None:
+def refuse_conditions(request: Request, known: tuple[str, ...]) -> None:
     """Refuse conditions that the operation would ignore: the caller relies on them. Raises InvalidRequest."""
-    for name, is_known in (("If-Match", if_match), ("If-None-Match", if_none_match)):
-        if name in request.headers and not is_known:
+    for name in ("If-Match", "If-None-Match"):
+        if name not in known and name in request.headers:
             raise InvalidRequest({name: ["This operation knows no such condition."]})
     if request.method == "PUT" and request.headers.get("If-None-Match", "*").strip() != "*":
         raise InvalidRequest({"If-None-Match": ["Only * makes sense here."]})
