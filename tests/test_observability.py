@@ -96,6 +96,7 @@ def test_a_crash_is_logged_with_its_place_and_answered_without(
     for inside in ("RuntimeError", "SELECT", "Traceback", "contacts.py"):
         assert inside not in answer.text
     [record] = [record for record in caplog.records if record.message == "the request failed"]
+    assert record.request_id == answer.json["request_id"]
     assert "in crash" in record.traceback
     assert "RuntimeError: near SELECT" in record.traceback
     assert SECRET_NUMBER not in record.traceback

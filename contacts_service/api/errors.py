@@ -6,7 +6,7 @@ from itertools import islice
 from traceback import format_exception
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from contacts_service.api.entity_tags import tag_of
@@ -156,7 +156,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _log.error("the request failed", extra={"traceback": _traceback(error)})
+    _log.error("the request failed", extra={"traceback": _traceback(error), "request_id": g.request_id})
     return failure(500, "internal_error", CODES[500]["internal_error"])
 
 
