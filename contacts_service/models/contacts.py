@@ -121,17 +121,19 @@ SUMMARY = (
     Contact.version,
 )
 WHOLE = (*SUMMARY, Contact.metadata)
+# What use cases know of a contact beyond what they answer.
+INSIDE = (Contact.pk, Contact.last_message_key)
 
 
 def insert_contact(values: Row) -> Row | None:
-    """Store a contact and return it whole with its pk; None when its account has the number or bsuid already."""
+    """Store a contact and return it with what is inside; None when its account has the number or bsuid already."""
     return first(_insert(values))
 
 
 @prepared
 def _insert(values: Row) -> Any:
     new = Contact.insert(columns_of(Contact, values))
-    return new.on_conflict("nothing").returning(Contact.pk, *WHOLE)
+    return new.on_conflict("nothing").returning(*INSIDE, *WHOLE)
 
 
 def get_contact(contact_id: str, accounts: Accounts) -> Row | None:
@@ -144,14 +146,13 @@ def _get(contact_id: Any, accounts: Any) -> Any:
 
 
 def lock_contact(contact_id: str, accounts: Accounts) -> Row | None:
-    """Read all of a contact, and keep others from writing to it until the transaction ends."""
+    """Read a contact with what is inside, and keep others from writing to it until the transaction ends."""
     return first(_lock(contact_id, accounts))
 
 
 @prepared
 def _lock(contact_id: Any, accounts: Any) -> Any:
-    columns = (column for column in Contact._meta.sorted_fields if column is not Contact.search_text)  # noqa: SLF001
-    return locked(Contact.select(*columns).where(named(contact_id, accounts)))
+    return locked(Contact.select(*INSIDE, *WHOLE).where(named(contact_id, accounts)))
 
 
 class IdentifierTaken(Exception):

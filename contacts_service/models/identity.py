@@ -5,7 +5,7 @@ from operator import or_
 from typing import Any
 
 from contacts_service.models.accounts import of_account
-from contacts_service.models.contacts import WHOLE, Contact, FormerBsuid
+from contacts_service.models.contacts import INSIDE, WHOLE, Contact, FormerBsuid
 from contacts_service.models.database import locked
 from contacts_service.models.prepared import Row, columns_of, first, prepared
 
@@ -13,7 +13,7 @@ from contacts_service.models.prepared import Row, columns_of, first, prepared
 def find_by_identifiers(
     account_id: str | None, *, phone_numbers: list[str], bsuids: list[str], lock: bool = False
 ) -> list[Row]:
-    """Find the contacts of an account that have one of the phone numbers or bsuids, whole with their pk.
+    """Find the contacts of an account that have one of the phone numbers or bsuids, with what is inside.
 
     With ``lock`` nobody else changes them until the transaction ends.
     """
@@ -27,7 +27,7 @@ def _by_identifiers(account_id: Any, phone_numbers: list[Any], bsuids: list[Any]
     of = of_account(Contact.account_id, account_id)
     given = ((Contact.phone_number, phone_numbers), (Contact.bsuid, bsuids))
     alternatives = [of & column.in_(values) for column, values in given if values]
-    return Contact.select(Contact.pk, *WHOLE).where(reduce(or_, alternatives)).order_by(Contact.pk)
+    return Contact.select(*INSIDE, *WHOLE).where(reduce(or_, alternatives)).order_by(Contact.pk)
 
 
 _find_by_identifiers = prepared(_by_identifiers)
@@ -46,10 +46,11 @@ def _remember(values: Row) -> Any:
 
 
 def find_by_former_bsuid(account_id: str | None, bsuid: str | None) -> Row | None:
-    """Find the contact that had this bsuid, whole with its pk."""
+    """Find the contact that had this bsuid, with what is inside, and keep others from writing to it."""
     return None if bsuid is None else first(_find_by_former_bsuid(f"{account_id}/{bsuid}"))
 
 
 @prepared
 def _find_by_former_bsuid(key: Any) -> Any:
-    return Contact.select(Contact.pk, *WHOLE).join(FormerBsuid).where(FormerBsuid.key == key)
+    owner = FormerBsuid.select(FormerBsuid.contact).where(FormerBsuid.key == key)
+    return locked(Contact.select(*INSIDE, *WHOLE).where(Contact.pk == owner))

@@ -72,14 +72,14 @@ WHOLE = (
 )
 
 
-def insert_message(values: Row) -> bool:
-    """Store a message; False when its account has one of this wa_message_id already."""
-    return bool(_insert(values))
+def insert_message(values: Row) -> Row | None:
+    """Store a message and return it without its contact's id; None when its account has one of this wa_message_id."""
+    return first(_insert(values))
 
 
 @prepared
 def _insert(values: Row) -> Any:
-    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(Message.pk)
+    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(*WHOLE)
 
 
 def get_message(message_id: str, accounts: Accounts) -> Row | None:

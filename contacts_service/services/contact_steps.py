@@ -27,11 +27,13 @@ _SEARCHED = {"name", "profile_name", "phone_number"}
 
 
 def shown(contact: dict[str, Any]) -> dict[str, Any]:
-    """Complete a row to what callers see."""
-    contact.pop("pk", None)
+    """Turn a row into what callers see."""
     last_inbound_at = contact["last_inbound_at"]
     is_open = last_inbound_at is not None and datetime.now(UTC) - last_inbound_at < SERVICE_WINDOW
-    return {**contact, "service_window_open": is_open}
+    seen = {**contact, "service_window_open": is_open}
+    for inside in ("pk", "last_message_key"):
+        seen.pop(inside, None)
+    return seen
 
 
 def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | None:

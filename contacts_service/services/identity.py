@@ -28,13 +28,14 @@ def resolve_contact(
     Unidentified.
     """
     require_account(accounts, account_id)
-    return resolve(account_id, who)
+    contact, matched_by = resolve(account_id, who)
+    return shown(contact), matched_by
 
 
 def resolve(
     account_id: str | None, who: dict[str, Any], *, said_at: datetime | None = None
 ) -> tuple[dict[str, Any], str | None]:
-    """Find or create within a transaction; see resolve_contact.
+    """Find or create within a transaction; see resolve_contact. The contact has what is inside, and is locked.
 
     ``said_at`` is when WhatsApp said it, None for now: a late message doesn't bring back an old profile.
     """
@@ -53,15 +54,15 @@ def resolve(
             contact, matched_by = former, "previous_bsuid"
         if contact is None:
             if created := _create(account_id, given, previous_bsuid):
-                return shown(created), None
+                return created, None
             continue  # Somebody else created it at this moment; the next round finds it.
         if previous_bsuid:
             identity.remember_former_bsuid(contact, previous_bsuid)
         changes = _changes(contact, given, previous_bsuid, said_at)
         if not changes:
-            return shown(contact), matched_by
+            return contact, matched_by
         try:
-            return update(contact["id"], changes, accounts=None), matched_by
+            return {**contact, **update(contact["id"], changes, accounts=None)}, matched_by
         except ContactExists:
             continue  # Another contact got the identifier at this moment; the next round finds both.
     raise Unavailable

@@ -34,7 +34,10 @@ def record_message(contact_id: str, *, accounts: Accounts, **message: Any) -> tu
     if wa_message_id := message.get("wa_message_id"):
         contact = contacts.get_contact(contact_id, accounts)
         lock_key(_key(contact["account_id"] if contact else None, wa_message_id))
-    recorded, _, is_new = _record(contact_id, accounts, message)
+    contact = contacts.lock_contact(contact_id, accounts)
+    if contact is None:
+        raise NotFound("contact", contact_id)
+    recorded, _, is_new = _record(contact, message)
     return recorded, is_new
 
 
@@ -52,7 +55,7 @@ def receive_message(
         if first := _first_record(account_id, wa_message_id):
             return {**first[0], "contact": first[1], "matched_by": None}, False
     found, matched_by = resolve(account_id, contact, said_at=message.get("timestamp"))
-    recorded, owner, is_new = _record(found["id"], accounts, message)
+    recorded, owner, is_new = _record(found, message)
     return {**recorded, "contact": owner, "matched_by": matched_by}, is_new
 
 
@@ -108,21 +111,16 @@ def set_status_by_wa_id(
     return message
 
 
-def _record(
-    contact_id: str, accounts: Accounts, message: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Record within a transaction that holds the key of the message's wa_message_id.
+def _record(contact: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Record within a transaction that holds the contact and the key of the message's wa_message_id.
 
     Returns the message, its contact and whether it is new.
     """
-    contact = contacts.lock_contact(contact_id, accounts)
-    if contact is None:
-        raise NotFound("contact", contact_id)
     now = datetime.now(UTC)
     values = _values(contact, message, now)
     wa_message_id = values["wa_message_id"]
     for _ in range(ATTEMPTS):
-        if messages.insert_message(values):
+        if recorded := messages.insert_message(values):
             break
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False
@@ -130,14 +128,13 @@ def _record(
     else:
         raise Unavailable
     if wa_message_id and (early := messages.take_early_status(_key(contact["account_id"], wa_message_id))):
-        messages.advance_status(
-            message_id=values["id"], status=early["status"], at=early["status_at"], error=early["error"]
-        )
-    changed = contacts.update_contact(contact_id, _shown_of(contact, values), now, accounts=None)
-    recorded = messages.get_message(values["id"], None)
-    if changed is None or recorded is None:
-        raise RuntimeError("a locked contact or its message vanished")
-    return recorded, shown(changed), True
+        moved = {"status": early["status"], "at": early["status_at"], "error": early["error"]}
+        if messages.advance_status(message_id=values["id"], **moved):
+            recorded |= early
+    changed = contacts.update_contact(contact["id"], _shown_of(contact, values), now, accounts=None)
+    if changed is None:
+        raise RuntimeError("a locked contact vanished")
+    return {**recorded, "contact_id": contact["id"]}, shown(changed), True
 
 
 def _first_record(account_id: str | None, wa_message_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
