@@ -127,12 +127,23 @@ class SqliteBackend(SqliteDatabase):
         """Change nothing: the rows are locked with the database."""
         return query
 
-    def search_values(self, terms: list[str]) -> dict[str, str]:
-        """Split terms into one phrase of FTS5, whose trigram index finds three characters and more, and short ones."""
-        phrases = ['"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM]
-        short = [term for term in terms if len(term) < SHORTEST_TRIGRAM]
-        values = {"phrase": " ".join(phrases)} if phrases else {}
-        return values | {f"short {number}": term for number, term in enumerate(short)}
+    def search_values(self, terms: list[str], *, by_row: bool = False) -> dict[str, str]:
+        """Split terms into a phrase for FTS5, whose trigrams find three characters and more, and those to compare."""
+        compared = terms if by_row else [term for term in terms if len(term) < SHORTEST_TRIGRAM]
+        phrase = {} if by_row or len(compared) == len(terms) else {"phrase": _phrase(terms)}
+        return phrase | {f"compared {number}": term for number, term in enumerate(compared)}
+
+    def count_matches(self, searches: list[list[str]]) -> int | None:
+        """Count what matches any of these searches by the index alone; None where rows have to be looked at."""
+        if any(len(term) < SHORTEST_TRIGRAM for terms in searches for term in terms):
+            return None
+        phrase = " OR ".join(f"({_phrase(terms)})" for terms in searches)
+        query = "SELECT COUNT(*) FROM contact_search WHERE contact_search MATCH ?"
+        return int(self.execute_sql(query, (phrase,)).fetchone()[0])
+
+    def count_about(self, table: Any) -> int:
+        """Estimate how many rows a table has; its newest key is no less."""
+        return int(table.select(fn.MAX(table._meta.primary_key)).scalar() or 0)  # noqa: SLF001
 
     def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
         """Make the condition that a row's search text has every term as a substring; short ones row by row."""
@@ -144,6 +155,10 @@ class SqliteBackend(SqliteDatabase):
             else:
                 conditions.append(fn.INSTR(search_text, value) > 0)
         return all_of(conditions)
+
+
+def _phrase(terms: list[str]) -> str:
+    return " ".join('"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM)
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
