@@ -11,12 +11,13 @@ from pathlib import Path
 # gets a name that nobody can foresee.
 _memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
 # Where the workers' metrics meet. prometheus_client looks for it while it is imported.
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="contacts-metrics-", dir=_memory)
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # On SIGHUP it is there already, and goes on being counted in.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="contacts-metrics-", dir=_memory)
 
 from prometheus_client import multiprocess  # noqa: E402
 
 from contacts_service.api.request_log import LOGGING  # noqa: E402
-from contacts_service.api.server import keep_gunicorn_in_the_envelope  # noqa: E402
+from contacts_service.api.server import keep_gunicorn_in_the_envelope, refuse_when_stopped  # noqa: E402
 from contacts_service.app import prepare  # noqa: E402
 from contacts_service.settings import Settings  # noqa: E402
 
@@ -25,7 +26,7 @@ keep_gunicorn_in_the_envelope()
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
-worker_class = "gthread"
+worker_class = "contacts_service.api.server.Worker"
 threads = _settings.threads
 timeout = 30  # Seconds after which a worker that shows no sign of life is replaced.
 graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
@@ -43,6 +44,7 @@ _SILENCE = 30  # Seconds that a client may send or read nothing in the middle of
 
 def when_ready(server):  # noqa: ANN001, ANN201
     """Let no client hold a thread by silence. gunicorn has no setting for it; connections inherit it on Linux."""
+    refuse_when_stopped(server)
     for listener in server.LISTENERS:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _SILENCE, 0))

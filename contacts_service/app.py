@@ -48,6 +48,8 @@ def prepare(app: Flask) -> None:
             app.logger.warning("no API key exists: only callers on this machine are answered (see flask keys create)")
     except Unavailable as error:
         app.logger.warning("starting without the database: %s", error.fault)
+    finally:
+        schema.disconnect()  # The threads that answer requests have connections of their own.
 
 
 def _migrate() -> None:

@@ -13,7 +13,7 @@ from contacts_service.errors import NotFound, Unavailable
 from contacts_service.services import keys as key_cases
 from contacts_service.services import schema
 from contacts_service.services.access import SCOPES
-from schemas.fields import Moment, canonical_uuid
+from schemas.fields import Moment, canonical_uuid, unstorable
 
 db = AppGroup("db", help="Look after the database.")
 keys = AppGroup("keys", help="Make, list and revoke API keys.")
@@ -41,6 +41,12 @@ def upgrade() -> None:
     click.echo("The database is up to date.")
 
 
+def _name(_: click.Context, __: click.Parameter, value: str) -> str:
+    if problem := unstorable(value):
+        raise click.BadParameter(problem)
+    return value
+
+
 def _account(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str]:
     accounts = [canonical_uuid(value) for value in values]
     if None in accounts:
@@ -61,7 +67,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
 
 
 @keys.command("create")
-@click.argument("name")
+@click.argument("name", callback=_name)
 @click.option(
     "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What it is for; repeatable."
 )

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 
 class InvalidSetting(ValueError):
     """A setting in the environment that can't be what its owner meant."""
@@ -29,6 +32,12 @@ class Settings:
             raise InvalidSetting(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not with {scheme!r}.")
         if scheme == "sqlite" and not self.sqlite_path:
             raise InvalidSetting("DATABASE_URL must name a file, such as sqlite:///data/contacts.db.")
+        if scheme != "sqlite":
+            try:
+                conninfo_to_dict(self.database_url.replace("postgres://", "postgresql://", 1))
+            except psycopg.Error:
+                # What libpq says may hold a part of the password.
+                raise InvalidSetting("DATABASE_URL is no connection URL of PostgreSQL's.") from None
         if not 0.1 <= self.database_timeout <= 600:  # noqa: PLR2004 - PostgreSQL would take 0 ms for no limit.
             raise InvalidSetting("CONTACTS_DATABASE_TIMEOUT must be from 0.1 to 600 seconds.")
         if self.workers < 1 or self.threads < 1:

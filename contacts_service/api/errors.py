@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from itertools import islice
-from traceback import format_exception
+from traceback import format_tb
 from typing import Any
 
 from flask import Flask, Response, g
@@ -161,9 +161,19 @@ def _internal_error(error: Exception) -> Response:
 
 
 def _traceback(error: Exception) -> str:
-    """Tell where it happened. PostgreSQL's details are left out: they quote what was to be written."""
-    lines = "".join(format_exception(error)).splitlines()
-    return "\n".join(line for line in lines if not line.startswith("DETAIL:"))
+    """Tell where it happened, and what went wrong in one line each; errors of a database quote values there."""
+    told: list[str] = []
+    found: BaseException | None = error
+    while found is not None:
+        what = getattr(found, "sqlstate", None) or getattr(found, "sqlite_errorname", None) or _first_line(found)
+        is_of_database = type(found).__module__.startswith(("psycopg", "peewee", "sqlite3"))
+        name = type(found).__name__
+        told += [
+            f"{name}: {what}" if not is_of_database or what != _first_line(found) else name,
+            *format_tb(found.__traceback__),
+        ]
+        found = found.__cause__ or found.__context__
+    return "\n".join(told)
 
 
 def _flat(errors: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:

@@ -23,7 +23,15 @@ SECURITY_SCHEMES = {
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
 # By which a proxy tells that it speaks for somebody else.
-_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_HOST", "HTTP_VIA")
+_FORWARDED = (
+    "HTTP_X_FORWARDED_",
+    "HTTP_FORWARDED",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_CLIENT_IP",
+    "HTTP_TRUE_CLIENT_IP",
+    "HTTP_CF_",
+    "HTTP_VIA",
+)
 
 
 def authenticate(request: Request) -> None:
@@ -65,14 +73,21 @@ def _presented(request: Request) -> str | None:
 def _is_local(request: Request) -> bool:
     """Tell whether the caller is on this machine, and no browser that a page from elsewhere sent here.
 
-    Such a page could give its own name this machine's address (DNS rebinding), but not change the Host header.
+    Such a page could give its own name this machine's address (DNS rebinding), but not change Host and Origin.
     """
-    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    origin = request.environ.get("HTTP_ORIGIN", "http://localhost").partition("://")[2]
     return (
-        not any(name in request.environ for name in _FORWARDED)
+        not any(name.startswith(_FORWARDED) for name in request.environ)
         and _is_loopback(request.remote_addr or "")
-        and (host == "localhost" or _is_loopback(host.strip("[]")))
+        and _is_local_name(request.host)
+        and _is_local_name(origin)
     )
+
+
+def _is_local_name(host: str) -> bool:
+    name, _, port = host.rpartition(":")
+    name = name if port.isdigit() else host
+    return name == "localhost" or _is_loopback(name.strip("[]"))
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,17 +1,17 @@
 """Idempotency-Key: a POST that its caller may send again when it doesn't know what became of it."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import orjson
 from flask import Response, g, request
 
 from contacts_service.api.errors import InvalidRequest, service_error
 from contacts_service.api.parsing import read_body
-from contacts_service.errors import ServiceError, Unavailable
+from contacts_service.errors import ServiceError, Unavailable, VersionMismatch
 from contacts_service.services.retries import Answer, once
 
 KEY_FORM = "[!-~]([ -~]{0,253}[!-~])?"
@@ -47,12 +47,14 @@ def retriable(view: Callable[..., Response]) -> Callable[..., Response]:
 def _perform(view: Callable[..., Response], args: Any, kwargs: Any) -> Answer:
     try:
         response = view(*args, **kwargs)
+        # Not by orjson, which reads no integers of any size.
+        told = json.loads(response.get_data())["data"]
     except Unavailable:
         raise
     except ServiceError as error:  # An outcome like any other; what the use case had written is undone.
         response = service_error(error)
+        told = error.current or {} if isinstance(error, VersionMismatch) else {}
     body = response.get_data(as_text=True)
-    told = orjson.loads(body)["data"] or {}
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     return Answer(response.status_code, headers, body, told.get("contact_id") or told.get("id"))
 

@@ -1,11 +1,15 @@
-"""What gunicorn answers by itself: requests that are not even HTTP, and so never reach Flask."""
+"""What gunicorn does by itself, done our way: refusing what is not even HTTP, and what comes after SIGTERM."""
 
+import contextlib
+import errno
 import logging
 import socket
 from http import HTTPStatus
+from typing import Any
 
 import uuid_utils
 from gunicorn import util
+from gunicorn.workers.gthread import ThreadWorker
 
 from contacts_service.api.envelope import encode, error_body
 from contacts_service.api.errors import CODES
@@ -16,6 +20,36 @@ _log = logging.getLogger(__name__)
 def keep_gunicorn_in_the_envelope() -> None:
     """Have gunicorn refuse requests in our envelope. It has no setting for that, only this function of its."""
     util.write_error = _write_error
+
+
+class Worker(ThreadWorker):
+    """A worker with threads that doesn't mind when the listening socket was shut while it still looked at it."""
+
+    def accept(self, listener: Any) -> None:
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # What accept(2) says of a socket that doesn't listen any more.
+                raise
+            self.set_accept_enabled(False)
+
+
+def refuse_when_stopped(arbiter: Any) -> None:
+    """Have the socket refuse connections from the moment of SIGTERM.
+
+    gunicorn closes it in the master alone: as long as a worker has a request in flight, the kernel would go on taking
+    connections that nobody answers.
+    """
+    stop = arbiter.stop
+
+    def refuse_and_stop(*args: Any, **kwargs: Any) -> None:
+        is_shared = arbiter.reexec_pid or arbiter.master_pid or arbiter.systemd  # With a gunicorn that goes on.
+        for listener in () if is_shared else arbiter.LISTENERS:
+            with contextlib.suppress(OSError):
+                listener.sock.shutdown(socket.SHUT_RDWR)
+        stop(*args, **kwargs)
+
+    arbiter.stop = refuse_and_stop
 
 
 def _write_error(client: socket.socket, status: int, reason: str, message: str) -> None:  # noqa: ARG001

@@ -11,6 +11,7 @@ from peewee import DatabaseProxy, Model, PeeweeException
 
 from contacts_service.errors import Unavailable
 from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE_SECONDS, OPEN_CONNECTIONS
+from contacts_service.models.admission import Admission
 from contacts_service.models.postgresql import PostgresqlBackend
 from contacts_service.models.sqlite import SqliteBackend
 from contacts_service.settings import Settings
@@ -30,6 +31,7 @@ class Table(Model):
 def connect(settings: Settings) -> SqliteBackend | PostgresqlBackend:
     """Choose the database of this process. Nothing is opened before it is used."""
     chosen = SqliteBackend(settings) if settings.sqlite_path else PostgresqlBackend(settings)
+    chosen.admission = Admission(settings.threads)
     database.initialize(chosen)
     return chosen
 
@@ -40,7 +42,7 @@ def reading() -> Iterator[None]:
     if database.in_transaction():  # A part of a greater transaction.
         yield
     else:
-        with _measured(_READING_SECONDS), _connected():
+        with database.admission.place(), _measured(_READING_SECONDS), _connected():
             yield
 
 
@@ -51,7 +53,7 @@ def writing() -> Iterator[None]:
         with database.atomic():
             yield
     else:
-        with _measured(_WRITING_SECONDS), _connected(), database.atomic():
+        with database.admission.place(), _measured(_WRITING_SECONDS), _connected(), database.atomic():
             yield
 
 
@@ -77,7 +79,7 @@ def locked(query: Any, *, skip: bool = False) -> Any:
 def _connected() -> Iterator[None]:
     try:
         if not database.is_closed() and database.is_stale():
-            _close()
+            close_connection()
         if database.connect(reuse_if_open=True):
             OPEN_CONNECTIONS.inc()
         yield
@@ -86,13 +88,14 @@ def _connected() -> Iterator[None]:
         if fault is None:
             raise  # A fault in what we asked of it.
         DATABASE_FAULTS.inc()
-        _close()  # The next request begins with a new one, perhaps to another server.
+        close_connection()  # The next request begins with a new one, perhaps to another server.
         if database.lacks_tables(fault):
             database.obj.is_migrated = False
         raise Unavailable(fault) from error
 
 
-def _close() -> None:
+def close_connection() -> None:
+    """Close this thread's connection, if it has one."""
     if database.close():
         OPEN_CONNECTIONS.dec()
 

@@ -10,6 +10,7 @@ import psycopg
 from peewee import OP, Expression, Field, Node, PostgresqlDatabase, fn
 from psycopg.types.string import TextLoader
 
+from contacts_service.models.admission import Admission
 from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
 from contacts_service.settings import Settings
 
@@ -20,7 +21,9 @@ _GRACE = 1.0
 # is in trouble: features, data, constraints, transaction state, syntax and privileges.
 _OUR_MISTAKES = {"0A", "21", "22", "23", "25", "2D", "3B", "3F", "42", "44"}
 _NOT_THERE = {"42P01", "42703", "3F000", "3D000", "42501"}  # No such table, column, schema, database; no privilege.
-_READ_ONLY = "25006"  # A standby, or a primary that was told so.
+# Read-only: a standby, or a primary that was told so; transactions that took or waited too long for the server; a
+# prepared statement that is there already, behind a pooler that says nothing of itself.
+_FAULTS = {"25006", "25P03", "25P04", "42P05"}
 
 
 class _KnownToPsycopg(psycopg.adapt.AdaptersMap):
@@ -57,6 +60,7 @@ class PostgresqlBackend(PostgresqlDatabase):
     """A connection a thread, kept open; one that was cut is replaced before it is used."""
 
     kind = "postgresql"
+    admission: Admission
     field_types = {
         **PostgresqlDatabase.field_types,
         "TIMESTAMPTZ": "TIMESTAMPTZ",
@@ -126,7 +130,7 @@ class PostgresqlBackend(PostgresqlDatabase):
             return False
         if error.sqlstate is None:  # The connection failed, or the driver refused what we gave it.
             return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        is_ours = error.sqlstate[:2] in _OUR_MISTAKES and error.sqlstate != _READ_ONLY
+        is_ours = error.sqlstate[:2] in _OUR_MISTAKES and error.sqlstate not in _FAULTS
         return not is_ours or self.lacks_tables(error)
 
     def lacks_tables(self, error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from peewee import SQL, Field, IntegrityError, Node, NodeList, SqliteDatabase, fn
 
+from contacts_service.models.admission import Admission
 from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
 from contacts_service.settings import Settings
 
@@ -29,6 +30,7 @@ class SqliteBackend(SqliteDatabase):
     """A connection a thread, kept open; a file that is exchanged is opened anew."""
 
     kind = "sqlite"
+    admission: Admission
     field_types = {**SqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
 
     def __init__(self, settings: Settings) -> None:

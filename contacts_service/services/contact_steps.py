@@ -79,6 +79,8 @@ def update(
     merges = merge and "metadata" in changes
     if merges or changes.keys() & (_SEARCHED | contacts.IDENTIFIERS | {"tags"}):
         before = found(contacts.lock_contact(contact_id, accounts), contact_id)
+        if expected is not None and before["version"] not in expected:
+            raise VersionMismatch(shown(before))
         if merges:
             changes["metadata"] = merged_document(before["metadata"], changes["metadata"])
         after = {**before, **changes}

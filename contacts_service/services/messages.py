@@ -138,9 +138,9 @@ def _record(contact: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str,
 
 
 def _first_record(account_id: str | None, wa_message_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Find the message that has this id already, with its contact."""
+    """Find the message that has this id already, with its contact, which nobody deletes until this has ended."""
     message = messages.get_message_by_wa_id(account_id, wa_message_id)
-    contact = contacts.get_contact(message["contact_id"], None) if message else None
+    contact = contacts.lock_contact(message["contact_id"], None) if message else None
     return (message, shown(contact)) if message and contact else None
 
 

@@ -2,7 +2,7 @@
 
 from contacts_service.errors import Unavailable
 from contacts_service.models import migrations
-from contacts_service.models.database import reading
+from contacts_service.models.database import close_connection, reading
 
 
 def upgrade() -> list[str]:
@@ -13,6 +13,11 @@ def upgrade() -> list[str]:
 def is_current() -> bool:
     """Tell whether this process has seen today's tables, without asking the database."""
     return migrations.is_current()
+
+
+def disconnect() -> None:
+    """Close this thread's connection, when it has no more use for it."""
+    close_connection()
 
 
 @reading()

@@ -1,0 +1,39 @@
+"""Who may wait for the database: never all threads of a process, or it couldn't even say that it lives."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from contacts_service.errors import Unavailable
+
+_PATIENCE = 1.0  # Seconds that a use case may hold its place before those behind it are turned away.
+
+
+class Admission:
+    """Places for all threads but one. Who finds none waits; not behind somebody who has been there for a second."""
+
+    def __init__(self, threads: int) -> None:
+        self._places = max(1, threads - 1)
+        self._changed = threading.Condition()
+        self._since: dict[int, float] = {}
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place. Raises Unavailable."""
+        me = threading.get_ident()
+        if me in self._since:  # A part of what has a place.
+            yield
+            return
+        with self._changed:
+            while len(self._since) >= self._places:
+                left = min(self._since.values()) + _PATIENCE - monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    raise Unavailable(TimeoutError("all threads but one wait for the database already"))
+            self._since[me] = monotonic()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._since[me]
+                self._changed.notify()
