@@ -14,6 +14,8 @@ import pytest
 from caller import Answer, Caller
 from conftest import Databases
 from flask import Flask
+from prometheus_client import REGISTRY
+from test_faults import locked
 
 from contacts_service.app import create_app, prepare
 from contacts_service.models.database import database, reading
@@ -108,6 +110,34 @@ def test_a_file_that_was_exchanged_is_the_one_that_is_written_to(url: str, calle
     with sqlite3.connect(file_of(url)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM contact").fetchone() == (2,)
     connection.close()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("setting", ["transaction_timeout", "statement_timeout"])
+def test_a_limit_that_the_server_sets_is_503(url: str, app: Flask, setting: str) -> None:
+    assert app
+    limited = create_app(Settings(database_url=url))
+    prepare(limited)
+    with reading():
+        database.execute_sql(f"SET {setting} = '200ms'")
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE contact")
+        assert is_unavailable(Caller(limited).get("/api/contacts"))
+        connection.rollback()
+    assert Caller(limited).get("/api/contacts").status == 200
+
+
+def test_a_fault_is_counted(kind: str, url: str, caller: Caller) -> None:
+    assert kind
+    before = REGISTRY.get_sample_value("contacts_database_faults_total")
+    with locked(url):
+        assert is_unavailable(caller.post("/api/contacts", BODY))
+    assert REGISTRY.get_sample_value("contacts_database_faults_total") == before + 1
+
+
+def test_a_worker_keeps_no_connection_but_those_of_its_threads(url: str) -> None:
+    prepare(create_app(Settings(database_url=url)))
+    assert database.is_closed()
 
 
 def test_tables_that_vanished_are_503_once_and_then_made_again(kind: str, url: str, caller: Caller) -> None:

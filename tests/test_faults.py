@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import sqlite3
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ import pytest
 from caller import Caller
 from conftest import Databases, Service, serve
 from flask import Flask
+from test_races import call
 
 from contacts_service.app import create_app, prepare
 from contacts_service.models.database import database
@@ -134,6 +136,44 @@ def test_the_service_starts_without_its_database_and_works_when_it_comes(
         assert status_of(f"{service.url}/api/contacts") == 200
 
 
+def wait_until_it_refuses(service: Service) -> None:
+    """Connections are refused, not taken and left without an answer: a caller can turn to another replica at once."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", urlsplit(service.url).port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionError:  # Shut between the two.
+            continue
+        assert time.monotonic() < deadline, "it listens although it is about to end"
+
+
+def test_waiting_for_the_database_is_bounded_for_many_callers_and_health_goes_on(
+    kind: str, databases: Databases, tmp_path: Path
+) -> None:
+    url = databases.create(kind)
+    with serve(url, tmp_path, CONTACTS_DATABASE_TIMEOUT="2", WEB_CONCURRENCY="1") as service, locked(url):
+        took: list[float] = []
+
+        def create(number: int) -> None:
+            began = time.monotonic()
+            status, _ = call(service, "POST", "/api/contacts", {"phone_number": f"+12345678{number:02}"})
+            assert status == 503
+            took.append(time.monotonic() - began)
+
+        callers = [threading.Thread(target=create, args=(number,)) for number in range(20)]
+        for caller in callers:
+            caller.start()
+        began = time.monotonic()
+        assert [status_of(f"{service.url}/healthz") for _ in range(10)] == [200] * 10
+        assert time.monotonic() - began < 5
+        for caller in callers:
+            caller.join()
+        assert len(took) == 20
+        assert max(took) < 8, "by turns of two seconds for each four the last would wait ten"
+
+
 def test_a_request_in_flight_is_finished_when_the_service_is_stopped(service: Service) -> None:
     body = b'{"phone_number": "+1234567890"}'
     head = (
@@ -144,11 +184,7 @@ def test_a_request_in_flight_is_finished_when_the_service_is_stopped(service: Se
         connection.sendall(head.encode())
         assert b"100 Continue" in connection.recv(1000), "a thread has begun with the request"
         service.process.terminate()
-        while True:  # Until it listens no more.
-            try:
-                urllib.request.urlopen(f"{service.url}/healthz", timeout=1).close()
-            except OSError:
-                break
+        wait_until_it_refuses(service)
         connection.sendall(body)
         assert b"201 CREATED" in connection.recv(1000)
     assert service.process.wait(timeout=40) == 0

@@ -1,10 +1,12 @@
 """API keys: how they are sent, made, listed and revoked, and what holds while there are none."""
 
 import hashlib
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from caller import Caller
@@ -59,6 +61,10 @@ def test_another_scheme_of_authorization_is_no_key(app: Flask) -> None:
         ({"REMOTE_ADDR": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}),
         ({"REMOTE_ADDR": "127.0.0.1"}, {"X-Real-IP": "127.0.0.1"}),
         ({"REMOTE_ADDR": "127.0.0.1"}, {"Via": "1.1 proxy"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"X-Forwarded-Host": "localhost"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"X-Forwarded-Proto": "https"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"CF-Connecting-IP": "127.0.0.1"}),
+        ({"REMOTE_ADDR": "127.0.0.1"}, {"Origin": "https://elsewhere.example"}),
         ({"REMOTE_ADDR": "127.0.0.1"}, {"Host": "rebound.example:8000"}),
     ],
 )
@@ -124,6 +130,97 @@ def test_a_copy_that_cant_be_renewed_is_not_trusted_for_long(app: Flask, monkeyp
     now[0] += 2.0
     with pytest.raises(keys.Unauthenticated):
         keyring.caller_of(key)
+
+
+def test_while_one_request_renews_the_copy_others_trust_it_for_two_seconds_more(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert app
+    now, reads = [1000.0], [0]
+    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
+    real = keys.keys.list_keys
+    monkeypatch.setattr(keys.keys, "list_keys", lambda: reads.__setitem__(0, reads[0] + 1) or real())
+    key = create_key("reader", scopes=READ)
+    keyring = Keyring()
+    keyring.caller_of(key)
+    keyring._renewing.acquire()  # noqa: SLF001 - As a request does that waits for a slow database.
+    now[0] += 3.0
+    assert keyring.caller_of(key).name == "reader"
+    assert reads == [1]
+    now[0] += 1.5
+    keyring.caller_of(key)
+    assert reads == [2], "nobody trusts it for longer"
+
+
+def test_the_age_of_a_copy_counts_from_before_it_was_read(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was revoked while the query ran may be missing from it; and what was read before replaces nothing newer."""
+    assert app
+    now = [1000.0]
+    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
+    real = keys.keys.list_keys
+    key = create_key("reader", scopes=READ)
+    keyring = Keyring()
+
+    def slow() -> list[dict[str, object]]:
+        read = real()
+        now[0] += 3.0
+        return read
+
+    monkeypatch.setattr(keys.keys, "list_keys", slow)
+    keyring.caller_of(key)
+    monkeypatch.setattr(keys.keys, "list_keys", real)
+    revoke_key(key.split("_")[1])
+    with pytest.raises(keys.Unauthenticated):
+        keyring.caller_of(key)
+
+    def overtaken() -> list[dict[str, object]]:
+        read = real()
+        now[0] += 3.0
+        monkeypatch.setattr(keys.keys, "list_keys", list)
+        keyring._renew()  # noqa: SLF001 - As another thread does meanwhile.
+        return read
+
+    monkeypatch.setattr(keys.keys, "list_keys", overtaken)
+    keyring._renew()  # noqa: SLF001
+    assert keyring.is_empty(), "what the other thread read last counts"
+
+
+def test_whoever_tries_keys_out_costs_no_query_each(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, reads = [1000.0], [0]
+    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
+    real = keys.keys.list_keys
+    monkeypatch.setattr(keys.keys, "list_keys", lambda: reads.__setitem__(0, reads[0] + 1) or real())
+    for _ in range(20):
+        now[0] += 0.01
+        assert Caller(app, "contacts_000000000000_x").get("/api/contacts").status == 401
+    assert reads == [1]
+    key = create_key("new", scopes=READ)
+    now[0] += 0.5
+    assert Caller(app, key).get("/api/contacts").status == 200
+
+
+def test_a_head_request_needs_what_its_get_needs(app: Flask) -> None:
+    reader, writer = make_key(app, scopes=READ), make_key(app, scopes=["contacts:write"])
+    for key, status in ((reader, 200), (writer, 403)):
+        assert app.test_client().head("/api/contacts", headers={"X-API-Key": key}).status_code == status
+
+
+def test_a_key_that_was_revoked_while_the_body_came_writes_nothing(
+    kind: str, databases: Databases, tmp_path: Path
+) -> None:
+    url = databases.create(kind)
+    key = run_flask(url, "keys", "create", "slow", "--scope", "contacts:write").stdout.strip()
+    body = b'{"phone_number": "+1234567890"}'
+    head = f"POST /api/contacts HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n"
+    with serve(url, tmp_path, WEB_CONCURRENCY="1") as service:
+        port = int(service.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert b"100 Continue" in connection.recv(1000), "the key was good when the request began"
+            run_flask(url, "keys", "revoke", key.split("_")[1])
+            assert eventually(lambda: status_with(service, {"X-API-Key": key}) == 401, 5)
+            connection.sendall(body)
+            assert b"401 UNAUTHORIZED" in connection.recv(1000)
 
 
 def test_the_commands_make_list_and_revoke(kind: str, databases: Databases) -> None:

@@ -61,11 +61,10 @@ def test_each_request_is_one_line_of_json_without_anything_personal(service: Ser
 
 
 def test_a_line_names_the_key_and_never_holds_it(kind: str, databases: Databases, tmp_path: Path) -> None:
-    with serve(databases.create(kind), tmp_path) as service:
-        key = run_flask(service.database_url, "keys", "create", "chatbot", "--scope", "contacts:read").stdout.strip()
-        deadline = time.monotonic() + 10
-        while call(service, "GET", "/api/contacts", None, {"X-API-Key": key})[0] != 200:
-            assert time.monotonic() < deadline
+    url = databases.create(kind)
+    key = run_flask(url, "keys", "create", "chatbot", "--scope", "contacts:read").stdout.strip()
+    with serve(url, tmp_path) as service:
+        call(service, "GET", "/api/contacts", None, {"X-API-Key": key})
         call(service, "GET", "/api/contacts", None, {"Authorization": f"Bearer {key}"})
         named = [
             line["key"] for line in lines(service) if line.get("status") == 200 and line.get("route") == "/api/contacts"
@@ -112,6 +111,10 @@ def test_metrics_count_what_all_workers_did_also_those_that_are_gone(
             assert call(service, "GET", "/api/contacts")[0] == 200
         counted = 'contacts_http_requests_total{method="GET",route="/api/contacts",status="200"}'
         before = metrics(service)
+        deadline = time.monotonic() + 20
+        while before["contacts_database_connections_busy"] > 0:  # A worker that is still starting.
+            assert time.monotonic() < deadline
+            before = metrics(service)
         assert before[counted] == 30
         assert before['contacts_http_requests_total{method="POST",route="/api/contacts",status="201"}'] == 1
         assert before['contacts_errors_total{code="contact_exists"}'] == 1
@@ -119,7 +122,6 @@ def test_metrics_count_what_all_workers_did_also_those_that_are_gone(
         assert before['contacts_database_duration_seconds_count{access="writing"}'] >= 2
         assert before['contacts_database_duration_seconds_count{access="reading"}'] >= 30
         assert before["contacts_database_faults_total"] == 0
-        assert before["contacts_database_connections_busy"] == 0
         assert before["contacts_database_connections_open"] >= 1
         for worker in workers_of(service):
             os.kill(worker, signal.SIGKILL)

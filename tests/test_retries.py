@@ -12,6 +12,7 @@ from conftest import Databases, Service, make_key
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from playhouse.test_utils import count_queries
 from test_races import at_once, call
 
 from contacts_service.app import create_app, prepare
@@ -19,7 +20,7 @@ from contacts_service.errors import Unavailable
 from contacts_service.models import retries as table
 from contacts_service.models.database import database
 from contacts_service.models.retries import FirstAnswer
-from contacts_service.services import retries
+from contacts_service.services import contacts, retries
 from contacts_service.settings import Settings
 
 BODY = {"phone_number": "+1234567890", "name": "John Doe"}
@@ -69,6 +70,7 @@ def test_a_repeated_post_answers_the_first_answer_byte_for_byte_and_does_nothing
                 assert again.headers.get(name) == first.headers.get(name), (path, name)
             assert caller.get("/api/contacts").data == changed
         assert "Idempotent-Replayed" not in first.headers
+        assert ("Location" in first.headers) == (path == "/api/contacts")
 
 
 def test_another_request_with_the_same_key_is_refused(caller: Caller) -> None:
@@ -231,6 +233,57 @@ def test_whatever_is_repeated_the_first_of_a_key_decides(app: Flask, requests: l
             assert answer.status == 422
     created = {number for number, answer in first.values() if answer.status == 201}
     assert caller.get("/api/contacts").data["total"] == len(created) == len({number for number, _ in first.values()})
+
+
+def test_an_integer_of_any_size_is_answered_as_without_a_key(caller: Caller) -> None:
+    body = f'{{"phone_number": "+1234567890", "metadata": {{"n": {"9" * 400}}}}}'
+    first = caller.request("POST", "/api/contacts", data=body, content_type="application/json", headers=KEY)
+    again = caller.request("POST", "/api/contacts", data=body, content_type="application/json", headers=KEY)
+    assert (first.status, again.body) == (201, first.body)
+    assert first.data["metadata"]["n"] == int("9" * 400)
+
+
+def test_what_a_412_tells_goes_with_its_contact(caller: Caller) -> None:
+    contact = caller.create(name="John Doe")["id"]
+    headers = {**KEY, "If-Match": '"7"'}
+    refused = caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers)
+    assert (refused.status, refused.body["current"]["name"]) == (412, "John Doe")
+    assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).body == refused.body
+    caller.delete(f"/api/contacts/{contact}")
+    assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).status == 404
+    with database.connection_context():
+        assert "John Doe" not in str(list(FirstAnswer.select().dicts()))
+
+
+def test_a_first_record_is_answered_while_nobody_can_delete_its_contact(app: Flask, kind: str) -> None:
+    """Or the answer would be kept behind the back of the deletion that empties such answers."""
+    caller = Caller(app)
+    message = {**MESSAGE, "wa_message_id": "wamid.1", "contact": {"phone_number": "+1234567890"}}
+    caller.post("/api/messages", message)
+    with count_queries() as queries:
+        assert caller.post("/api/messages", message).status == 200
+    of_contact = [record.msg[0] for record in queries.get_queries() if 'FROM "contact"' in record.msg[0]]
+    assert len(of_contact) == 1
+    assert of_contact[0].endswith("FOR UPDATE") == (kind == "postgresql"), "SQLite has locked all there is"
+
+
+@pytest.mark.parametrize("error", [Unavailable, RuntimeError])
+def test_a_try_that_failed_for_no_reason_of_the_callers_is_not_kept(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(contacts, "create_contact", lambda **_: (_ for _ in ()).throw(error()))
+    failed = app.test_client().post("/api/contacts", json=BODY, headers=KEY)
+    assert failed.status_code == (503 if error is Unavailable else 500)
+    monkeypatch.undo()
+    assert kept() == 0
+    assert send(Caller(app)).status == 201
+
+
+def test_another_address_or_condition_is_another_request(caller: Caller) -> None:
+    one, two = (f"/api/contacts/{caller.create(number)['id']}/mark-read" for number in ("+1234567890", "+1234567891"))
+    assert caller.request("POST", one, headers=KEY).status == 200
+    assert caller.request("POST", two, headers=KEY).code == "idempotency_key_reused"
+    assert caller.request("POST", one, headers={**KEY, "If-Match": "*"}).code == "idempotency_key_reused"
 
 
 def test_answers_are_kept_as_long_as_the_contract_says() -> None:

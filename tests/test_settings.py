@@ -52,6 +52,8 @@ def test_a_database_url_names_a_file_or_a_server(url: str, path: str | None) -> 
         ("DATABASE_URL", "contacts.db"),
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "postgresql://contacts:se%zzcret@localhost/contacts"),
+        ("DATABASE_URL", "postgresql://contacts:secret@localhost/contacts?sslmod=require"),
         ("PORT", "http"),
         ("PORT", "65536"),
         ("WEB_CONCURRENCY", "0"),
@@ -86,3 +88,12 @@ def test_the_service_does_not_start_with_a_setting_that_cannot_be_meant() -> Non
     )
     assert started.returncode != 0
     assert "WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1" in started.stderr
+
+
+def test_a_wrong_url_is_named_without_the_password_in_it() -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings(database_url="postgresql://contacts:se%zzcret@localhost/contacts")
+    assert "DATABASE_URL" in str(refused.value)
+    assert "se%zz" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__

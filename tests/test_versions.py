@@ -98,6 +98,17 @@ def test_a_star_matches_any_contact_that_exists(
         assert caller.request(method, gone + suffix, json=body, headers=if_match(tag)).status == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [("PUT", {"phone_number": None}), ("PATCH", {"metadata": {"a": 1}, "bsuid": None, "phone_number": None})],
+)
+def test_a_stale_version_comes_before_what_is_wrong_with_the_change(
+    caller: Caller, contact: str, method: str, body: object
+) -> None:
+    assert caller.request(method, contact, json=body, headers=if_match('"99"')).status == 412
+    assert caller.request(method, contact, json=body, headers=if_match('"1"')).code == "contact_unidentified"
+
+
 def test_a_condition_that_would_be_ignored_is_refused(caller: Caller, contact: str) -> None:
     """A caller that sends one relies on it."""
     message = {"direction": "incoming", "type": "text", "content": {}}
