@@ -20,8 +20,10 @@ import pytest
 import uuid_utils
 from caller import Caller
 from flask import Flask
+from peewee import fn
 
 from contacts_service.app import create_app, prepare
+from contacts_service.models.contact_count import ContactCount
 from contacts_service.models.contacts import Contact
 from contacts_service.models.database import connect, database, reading
 from contacts_service.models.flows import Flow
@@ -90,6 +92,7 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
     with reading():
         for table in (Contact, Flow, ApiKey, FirstAnswer):
             table.delete().execute()
+        assert ContactCount.select(fn.SUM(ContactCount.contacts)).scalar() in {0, None}, "the triggers count"
     app.extensions["keyring"] = Keyring()
     yield app
     database.initialize(backend)

@@ -17,6 +17,7 @@ from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
 from contacts_service.models import migrations
+from contacts_service.models.contact_count import ContactCount
 from contacts_service.models.contacts import Contact, ContactTag, FormerBsuid
 from contacts_service.models.database import connect, database
 from contacts_service.models.flows import CREATED_ORDER, Flow
@@ -26,12 +27,15 @@ from contacts_service.models.retries import FirstAnswer
 from contacts_service.models.sessions import Session
 from contacts_service.settings import Settings
 
-MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer]
-MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages", "0003_keys_versions_retries"]
+MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer, ContactCount]
+MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages", "0003_keys_versions_retries", "0004_contact_counts"]
 STEPS = ROOT / "contacts_service" / "models" / "migrations"
 # What only migrations make, because only one database has it.
 SEARCH_INDEX = {
-    "sqlite": {"contact_search_insert", "contact_search_delete", "contact_search_update", "contact_search"},
+    "sqlite": {
+        *("contact_search_insert", "contact_search_delete", "contact_search_update", "contact_search"),
+        *("contact_count_insert", "contact_count_delete"),
+    },
     "postgresql": {"contact_search_text"},
 }
 

@@ -7,14 +7,13 @@ from time import monotonic
 
 from contacts_service.errors import Unavailable
 
-_PATIENCE = 1.0  # Seconds that a use case may hold its place before those behind it are turned away.
-
 
 class Admission:
-    """Places for all threads but one. Who finds none waits; not behind somebody who has been there for a second."""
+    """Places for all threads but one. Who finds none waits, but not behind somebody who is stuck."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, patience: float) -> None:
         self._places = max(1, threads - 1)
+        self._patience = patience  # Seconds that a use case may hold its place before it counts as stuck.
         self._changed = threading.Condition()
         self._since: dict[int, float] = {}
 
@@ -27,7 +26,7 @@ class Admission:
             return
         with self._changed:
             while len(self._since) >= self._places:
-                left = min(self._since.values()) + _PATIENCE - monotonic()
+                left = min(self._since.values()) + self._patience - monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     raise Unavailable(TimeoutError("all threads but one wait for the database already"))
             self._since[me] = monotonic()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, NodeList
 
 from contacts_service.models.accounts import Accounts, of_accounts
+from contacts_service.models.contact_count import count_all, count_of
 from contacts_service.models.contacts import (
     CREATED_ORDER,
     RECENT_ORDER,
@@ -42,6 +43,8 @@ class Filters(NamedTuple):
 
 
 def count(filters: Filters) -> int:
+    if not (filters.ids or filters.tags or filters.searches or filters.equal.keys() - {"account_id"}):
+        return count_of(filters.equal["account_id"]) if filters.equal else count_all(filters.accounts)
     if _searches_alone(filters) and (counted := database.count_matches(filters.searches)) is not None:
         return int(counted)
     return int(_count(_values(filters))[0]["total"])

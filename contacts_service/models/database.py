@@ -31,7 +31,7 @@ class Table(Model):
 def connect(settings: Settings) -> SqliteBackend | PostgresqlBackend:
     """Choose the database of this process. Nothing is opened before it is used."""
     chosen = SqliteBackend(settings) if settings.sqlite_path else PostgresqlBackend(settings)
-    chosen.admission = Admission(settings.threads)
+    chosen.admission = Admission(settings.threads, settings.database_timeout / 2)
     database.initialize(chosen)
     return chosen
 
@@ -53,7 +53,8 @@ def writing() -> Iterator[None]:
         with database.atomic():
             yield
     else:
-        with database.admission.place(), _measured(_WRITING_SECONDS), _connected(), database.atomic():
+        place, turn = database.admission.place(), database.turn_to_write()
+        with place, _measured(_WRITING_SECONDS), turn, _connected(), database.atomic():
             yield
 
 

@@ -155,6 +155,10 @@ class PostgresqlBackend(PostgresqlDatabase):
         self.execute_sql("SET LOCAL statement_timeout = 0")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
 
+    def turn_to_write(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: PostgreSQL has many writers, and lets those who wait for a row in one after the other."""
+        return contextlib.nullcontext()
+
     def lock_key(self, key: str) -> None:
         """Wait for other transactions that hold the key."""
         self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))

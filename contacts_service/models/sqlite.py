@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 from peewee import SQL, Field, IntegrityError, Node, NodeList, SqliteDatabase, fn
 
+from contacts_service.errors import Unavailable
 from contacts_service.models.admission import Admission
 from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
 from contacts_service.settings import Settings
@@ -52,6 +54,7 @@ class SqliteBackend(SqliteDatabase):
                 "foreign_keys": 1,
             },
         )
+        self._turn = threading.RLock()
         self._lock = contextlib.nullcontext()  # Or threads would wait for one another's connections to be opened.
 
     def _connect(self) -> sqlite3.Connection:
@@ -117,6 +120,19 @@ class SqliteBackend(SqliteDatabase):
 
     def lock_migrations(self) -> None:
         """Nothing: the transaction holds the write lock of the whole database already."""
+
+    @contextlib.contextmanager
+    def turn_to_write(self) -> Iterator[None]:
+        """Have the threads of this process ask for the write lock one after the other. Raises Unavailable.
+
+        SQLite lets those who wait look again now and then, so somebody could be overtaken for seconds.
+        """
+        if not self._turn.acquire(timeout=self._timeout / 2):
+            raise Unavailable(TimeoutError("other threads wait for the write lock already"))
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def lock_key(self, key: str) -> None:
         """Do nothing, for the same reason."""
