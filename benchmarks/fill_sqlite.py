@@ -40,6 +40,11 @@ def fill(url: str, chunks: Iterable[Rows], step: Any) -> None:
             if "USING fts5" in definition:
                 step(name)
                 connection.execute(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")
+        step("contact_count")  # The triggers would have counted.
+        connection.execute(
+            "INSERT INTO contact_count (account, slot, contacts) "
+            "SELECT COALESCE(account_id, 'none'), 0, COUNT(*) FROM contact GROUP BY account_id"
+        )
         for _, definition in triggers:
             connection.execute(definition)
         connection.execute("PRAGMA locking_mode = NORMAL")

@@ -118,6 +118,7 @@ def test_a_limit_that_the_server_sets_is_503(url: str, app: Flask, setting: str)
     assert app
     limited = create_app(Settings(database_url=url))
     prepare(limited)
+    Caller(limited).create()
     with reading():
         database.execute_sql(f"SET {setting} = '200ms'")
     with psycopg.connect(url) as connection:
@@ -146,10 +147,11 @@ def test_tables_that_vanished_are_503_once_and_then_made_again(kind: str, url: s
     if kind == "sqlite":
         with sqlite3.connect(file_of(url), isolation_level=None) as connection:
             connection.execute("PRAGMA foreign_keys = 0")
-            connection.execute("DROP TRIGGER contact_search_delete")
+            for trigger in ("contact_search_delete", "contact_count_delete"):
+                connection.execute(f"DROP TRIGGER {trigger}")
             for name in ("contact_search", "schema_migration", "message", "session", "contact_tag", "contact"):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
-            for name in ("former_bsuid", "early_status", "flow", "api_key", "first_answer", "migration_history"):
+            for name in ("former_bsuid", "early_status", "flow", "api_key", "first_answer", "contact_count"):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
         connection.close()
     else:
