@@ -69,7 +69,7 @@ def create_floor(url: str = "") -> Flask:
             values.append(value)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         if counted is None and "assigned_to" not in query:
-            kept = "SELECT COALESCE(SUM(contacts), 0) FROM contact_count"
+            kept = "SELECT CAST(COALESCE(SUM(contacts), 0) AS BIGINT) FROM contact_count"
             counted = driver.run(f"{kept} WHERE account = ?" if values else kept, values)
         [(total,)] = counted or driver.run(f"SELECT COUNT(*) FROM contact {where}", values)
         page = None if "cursor" in query else int(query.get("page", 1))
