@@ -55,6 +55,24 @@ def test_of_many_simultaneous_creates_one_wins_and_the_others_learn_its_id(servi
     assert call(service, "GET", "/api/contacts")[1]["data"]["total"] == 2
 
 
+def test_totals_are_exact_whoever_creates_and_deletes_at_once(service: Service) -> None:
+    accounts = [None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
+
+    def create_some_and_delete_some(number: int) -> None:
+        for each in range(6):
+            body = {"phone_number": f"+1{number:04}{each:04}", "account_id": accounts[each % 3]}
+            created = call(service, "POST", "/api/contacts", body)[1]["data"]["id"]
+            if each >= 3:
+                call(service, "DELETE", f"/api/contacts/{created}")
+
+    at_once(create_some_and_delete_some)
+    assert call(service, "GET", "/api/contacts")[1]["data"]["total"] == 3 * CALLERS
+    for account in accounts:
+        listed = call(service, "GET", f"/api/contacts?account_id={account or 'none'}")[1]["data"]
+        assert listed["total"] == CALLERS
+    assert call(service, "GET", "/api/contacts?search=1")[1]["data"]["total"] == 3 * CALLERS, "counted row by row"
+
+
 def test_creating_and_deleting_one_number_at_once_never_fails_otherwise(service: Service) -> None:
     def create_and_delete(_: int) -> list[int]:
         statuses = []

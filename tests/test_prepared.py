@@ -1,0 +1,101 @@
+"""Queries that are built once: the same answers as when they are built each time, and no values left behind."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from caller import Caller
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contacts_service.models import prepared as module
+from contacts_service.models.contacts import Contact
+from contacts_service.models.database import database, reading
+from contacts_service.models.prepared import columns_of, prepared
+
+ACCOUNTS = ["7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
+
+
+def find(accounts: Any, names: Any, equal: Any, since: Any, limit: Any) -> Any:
+    query = Contact.select(Contact.name, Contact.created_at, Contact.tags, Contact.marketing_opt_out)
+    if accounts is not None:
+        query = query.where(Contact.account_id.in_(accounts))
+    if names is not None:
+        query = query.where(Contact.name.in_(names))
+    for column, value in equal.items():
+        field = getattr(Contact, column)
+        query = query.where(field.is_null() if value is None else field == value)
+    return query.where(Contact.created_at >= since, Contact.unread_count < 5).order_by(Contact.name).limit(limit)
+
+
+@pytest.fixture
+def people(app: Flask) -> None:
+    caller = Caller(app)
+    for number, name in enumerate(["Ann", "Ben", "Cid", "Dee"]):
+        caller.create(f"+123456789{number}", name=name, account_id=ACCOUNTS[number % 2], tags=[name])
+
+
+@pytest.mark.usefixtures("people")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    accounts=st.none() | st.lists(st.sampled_from(ACCOUNTS), unique=True),
+    names=st.none() | st.lists(st.sampled_from(["Ann", "Ben", "Dee", "Nobody"]), max_size=3),
+    equal=st.dictionaries(st.sampled_from(["name", "username"]), st.none() | st.sampled_from(["Ann", "Cid"])),
+    days=st.integers(-1, 1),
+    limit=st.integers(0, 5),
+)
+def test_a_prepared_query_answers_as_one_that_is_built_each_time(**values: Any) -> None:
+    since = datetime.now(UTC) + timedelta(days=values.pop("days"))
+    limit = values.pop("limit")
+    with reading():
+        built = list(find(**values, since=since, limit=limit).dicts())
+        assert PREPARED(values["accounts"], values["names"], values["equal"], since, limit) == built
+
+
+PREPARED = prepared(find)
+
+
+def test_a_query_is_built_once_for_each_shape(app: Flask) -> None:
+    built: list[Any] = []
+
+    @prepared
+    def by_names(names: Any, limit: Any) -> Any:
+        built.append(names)
+        return Contact.select(Contact.name).where(Contact.name.in_(names)).limit(limit)
+
+    Caller(app).create(name="Ann")
+    with reading():
+        for names in (["Ann"], ["Ben"], ["Cid"]):
+            assert by_names(names, 3) == ([{"name": "Ann"}] if names == ["Ann"] else [])
+        assert len(built) == 1
+        assert by_names(["Ann", "Ben"], 3) == [{"name": "Ann"}]
+        assert by_names([], 3) == []
+    assert len(built) == 3
+
+
+def test_the_memory_of_shapes_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers choose how many ids they send."""
+    assert app
+    monkeypatch.setattr(module, "_MOST_SHAPES", 10)
+    by_names = prepared(lambda names: Contact.select(Contact.name).where(Contact.name.in_(names)))
+    with reading():
+        for length in range(50):
+            assert by_names(["x"] * length) == []
+    [texts] = [cell.cell_contents for cell in by_names.__closure__ if isinstance(cell.cell_contents, dict)]
+    assert len(texts) <= 10
+
+
+@pytest.mark.usefixtures("people")
+def test_values_are_stored_as_their_columns_store_them() -> None:
+    @prepared
+    def change(name: Any, changes: Any) -> Any:
+        return Contact.update(columns_of(Contact, changes)).where(Contact.name == name).returning(Contact.tags)
+
+    moment = datetime(2024, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
+    with database.connection_context():
+        assert (
+            change("Ann", {"tags": ["a", "b"], "last_message_at": moment, "username": None})[0]["tags"] == '["a","b"]'
+        )
+        stored = Contact.get(Contact.name == "Ann")
+    assert (stored.tags.parsed(), stored.last_message_at, stored.recency) == (["a", "b"], moment, moment)
