@@ -29,6 +29,8 @@ def watch() -> None:
 
     def connect_and_keep(*arguments: Any, **options: Any) -> sqlite3.Connection:
         _connections.append(connection := connect(*arguments, **options))
+        if _recorded is not None:
+            connection.set_trace_callback(_record)
         return connection
 
     def execute_and_record(cursor: Any, query: Any, params: Any = None, **options: Any) -> Any:
@@ -44,13 +46,24 @@ def recorded(call: Callable[[], Any]) -> list[Statement]:
     """Make the call and return the statements that it sent, those that open and close transactions too."""
     global _recorded  # noqa: PLW0603 - What every connection of the process writes to.
     _recorded = statements = []
-    for connection in _connections:
-        connection.set_trace_callback(lambda sql: statements.append(Statement(sql, None)))
+    _trace(_record)
     call()
-    for connection in _connections:
-        connection.set_trace_callback(None)
+    _trace(None)
     _recorded = None
     return statements
+
+
+def _record(sql: str) -> None:
+    if _recorded is not None:
+        _recorded.append(Statement(sql, None))
+
+
+def _trace(callback: Callable[[str], None] | None) -> None:
+    for connection in [*_connections]:
+        try:
+            connection.set_trace_callback(callback)
+        except sqlite3.ProgrammingError:  # It was closed meanwhile.
+            _connections.remove(connection)
 
 
 def queries_of(statements: list[Statement]) -> list[Statement]:
