@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
+from contacts_service.models import contact_list
 from contacts_service.models.database import database
 from contacts_service.services.search_text import normalise
 
@@ -185,3 +186,35 @@ def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kin
             else:
                 plan = "\n".join(row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters))
                 assert "SCAN contact_search VIRTUAL TABLE INDEX 0:M1" in plan, plan
+
+
+@pytest.mark.parametrize("sort", ["recent", "created"])
+def test_walking_the_order_finds_what_sorting_the_matches_finds(
+    caller: Caller, kind: str, sort: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broad search on SQLite walks; page by page, by cursor, with words in any order and numbers written in any way."""
+    for number in range(60):
+        caller.create(f"+123456789{number:02}", name="Ann Smith" if number % 3 else "Ben Jones")
+
+    def pages(search: str) -> list[list[str]]:
+        found, cursor = [], None
+        for page in (1, 2, 3):
+            listed = caller.get("/api/contacts", search=search, limit=7, page=page, sort=sort).data
+            found.append([listed["total"], *[item["id"] for item in listed["items"]]])
+        while cursor is not None or len(found) == 3:
+            listed = caller.get(
+                "/api/contacts", search=search, limit=7, sort=sort, **({"cursor": cursor} if cursor else {})
+            ).data
+            found.append([item["id"] for item in listed["items"]])
+            cursor = listed["next_cursor"]
+            if cursor is None:
+                return found
+        return found
+
+    searches = ("smith ann", "jones", "+1 (234) 567-89", "nobody")
+    sorted_ = [pages(search) for search in searches]
+    monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
+    with count_queries() as queries:
+        assert [pages(search) for search in searches] == sorted_
+    walked = [record.msg[0] for record in queries.get_queries() if "INSTR" in record.msg[0]]
+    assert bool(walked) == (kind == "sqlite"), "PostgreSQL's planner decides by itself"

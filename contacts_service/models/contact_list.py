@@ -42,25 +42,36 @@ class Filters(NamedTuple):
     """Alternatives of a search: terms that all have to appear in the search text."""
 
 
-def count(filters: Filters) -> int:
+class Count(NamedTuple):
+    """How many contacts match, and of about how many; None where that was not found out on the way."""
+
+    total: int
+    among: int | None = None
+
+
+def count(filters: Filters) -> Count:
     if not (filters.ids or filters.tags or filters.searches or filters.equal.keys() - {"account_id"}):
-        return count_of(filters.equal["account_id"]) if filters.equal else count_all(filters.accounts)
-    if _searches_alone(filters) and (counted := database.count_matches(filters.searches)) is not None:
-        return int(counted)
-    return int(_count(_values(filters))[0]["total"])
+        return Count(count_of(filters.equal["account_id"]) if filters.equal else count_all(filters.accounts))
+    if _searches_alone(filters) and (counted := database.count_matches(filters.searches)):
+        return Count(*counted)
+    return Count(int(_count(_values(filters))[0]["total"]))
 
 
-def read_recent(filters: Filters, *, total: int, limit: int, offset: int = 0, after: Place | None = None) -> list[Row]:
-    """Read in the recent order, from an offset or from behind a place; ``total`` is how many match."""
-    values = _values(filters, walks=_walks(filters, total, offset + limit))
+def read_recent(
+    filters: Filters, *, counted: Count, limit: int, offset: int = 0, after: Place | None = None
+) -> list[Row]:
+    """Read in the recent order, from an offset or from behind a place."""
+    values = _values(filters, walks=_walks(counted, offset + limit))
     if after:
         return _recent_behind(values, limit, after.last_message_at or _NO_MESSAGE, after.created_at, after.id)
     return _recent_page(values, limit, offset) if offset else _recent_first(values, limit)
 
 
-def read_created(filters: Filters, *, total: int, limit: int, offset: int = 0, after: Place | None = None) -> list[Row]:
+def read_created(
+    filters: Filters, *, counted: Count, limit: int, offset: int = 0, after: Place | None = None
+) -> list[Row]:
     """Read in the order of creation, oldest first, from an offset or from behind a place."""
-    values = _values(filters, walks=_walks(filters, total, offset + limit))
+    values = _values(filters, walks=_walks(counted, offset + limit))
     if after:
         return _created_behind(values, limit, after.created_at, after.id)
     return _created_page(values, limit, offset) if offset else _created_first(values, limit)
@@ -70,15 +81,13 @@ def _searches_alone(filters: Filters) -> bool:
     return bool(filters.searches) and filters.accounts is None and not (filters.equal or filters.ids or filters.tags)
 
 
-def _walks(filters: Filters, total: int, needed: int) -> bool:
+def _walks(counted: Count, needed: int) -> bool:
     """Tell whether to walk the order of the list and look at each row, instead of sorting what the search finds.
 
     One match in twenty is met sooner than fifty thousand matches are sorted.
     """
-    if total < _SORTED_AT_ONCE or not _searches_alone(filters):
-        return False
-    contacts: int = database.count_about(Contact)
-    return needed * contacts < total * total
+    total, among = counted
+    return among is not None and total >= _SORTED_AT_ONCE and needed * among < total * total
 
 
 def _values(filters: Filters, *, walks: bool = False) -> tuple[Any, ...]:

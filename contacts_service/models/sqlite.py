@@ -151,17 +151,17 @@ class SqliteBackend(SqliteDatabase):
         phrase = {} if by_row or len(compared) == len(terms) else {"phrase": _phrase(terms)}
         return phrase | {f"compared {number}": term for number, term in enumerate(compared)}
 
-    def count_matches(self, searches: list[list[str]]) -> int | None:
-        """Count what matches any of these searches by the index alone; None where rows have to be looked at."""
+    def count_matches(self, searches: list[list[str]]) -> tuple[int, int] | None:
+        """Count what matches any of these searches by the index alone; None where rows have to be looked at.
+
+        Beside it stands about how many contacts there are: the newest key is no less.
+        """
         if any(len(term) < SHORTEST_TRIGRAM for terms in searches for term in terms):
             return None
         phrase = " OR ".join(f"({_phrase(terms)})" for terms in searches)
-        query = "SELECT COUNT(*) FROM contact_search WHERE contact_search MATCH ?"
-        return int(self.execute_sql(query, (phrase,)).fetchone()[0])
-
-    def count_about(self, table: Any) -> int:
-        """Estimate how many rows a table has; its newest key is no less."""
-        return int(table.select(fn.MAX(table._meta.primary_key)).scalar() or 0)  # noqa: SLF001
+        query = "SELECT COUNT(*), (SELECT MAX(pk) FROM contact) FROM contact_search WHERE contact_search MATCH ?"
+        total, among = self.execute_sql(query, (phrase,)).fetchone()
+        return total, among or 0
 
     def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
         """Make the condition that a row's search text has every term as a substring; short ones row by row."""

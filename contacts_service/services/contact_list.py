@@ -47,9 +47,10 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
     read = contact_list.read_created if sort == "created" else contact_list.read_recent
     matches = Filters(accounts, equal, ids, tags, alternatives(search))
     offset = 0 if after else ((page or 1) - 1) * limit
-    total = contact_list.count(matches)
+    counted = contact_list.count(matches)
+    total = counted.total
     # An offset behind the last contact would walk the whole index to find nothing.
-    rows = read(matches, total=total, limit=limit + 1, offset=offset, after=after) if offset < total else []
+    rows = read(matches, counted=counted, limit=limit + 1, offset=offset, after=after) if offset < total else []
     items = [shown(row) for row in rows[:limit]]
     has_more = len(rows) > limit
     # The count is a query of its own: it may miss what came between the two.
