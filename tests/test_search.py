@@ -192,7 +192,7 @@ def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kin
 def test_walking_the_order_finds_what_sorting_the_matches_finds(
     caller: Caller, kind: str, sort: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broad search on SQLite walks; page by page, by cursor, with words in any order and numbers written in any way."""
+    """A broad search on SQLite walks; page by page and by cursor, with words in any order and written numbers."""
     for number in range(60):
         caller.create(f"+123456789{number:02}", name="Ann Smith" if number % 3 else "Ben Jones")
 
