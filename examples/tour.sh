@@ -1,6 +1,6 @@
 #!/bin/sh
-# Walks the contract's examples through a running service: sh examples/tour.sh [http://127.0.0.1:8000]
-# It needs curl, makes one contact and one flow, and deletes both.
+# Walks the contract's examples through a running service: [CONTACTS_KEY=...] sh examples/tour.sh [http://127.0.0.1:8000]
+# It needs curl, and a key of all scopes once there is any; makes one contact and one flow, and deletes both.
 set -eu
 url=${1:-http://127.0.0.1:8000}
 account=7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10
@@ -11,9 +11,10 @@ flow=5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90
 call() {
   printf '\n%s %s %s\n' "$1" "$2" "${4:-}"
   if [ $# -gt 3 ]; then
-    answer=$(curl -sS -X "$1" "$url$2" -w '\n%{http_code}' -H 'Content-Type: application/json' -d "$4")
+    answer=$(curl -sS -X "$1" "$url$2" -w '\n%{http_code}' ${CONTACTS_KEY:+-H "X-API-Key: $CONTACTS_KEY"} \
+      -H 'Content-Type: application/json' -d "$4")
   else
-    answer=$(curl -sS -X "$1" "$url$2" -w '\n%{http_code}')
+    answer=$(curl -sS -X "$1" "$url$2" -w '\n%{http_code}' ${CONTACTS_KEY:+-H "X-API-Key: $CONTACTS_KEY"})
   fi
   status=${answer##*
 }

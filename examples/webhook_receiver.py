@@ -3,7 +3,9 @@
 Meta posts notifications to an address of yours; whatever serves that address calls ``receive(payload)`` with the
 JSON. Answer Meta with 200 only when it returns: what raises is delivered again later, and delivering twice is safe.
 
-    CONTACTS_URL=http://127.0.0.1:8000 python examples/webhook_receiver.py < payload.json
+    CONTACTS_URL=http://127.0.0.1:8000 CONTACTS_KEY=... python examples/webhook_receiver.py < payload.json
+
+The key needs the scope contacts:write, and contacts:read for users who changed their number.
 """
 
 import json
@@ -16,6 +18,7 @@ from datetime import UTC, datetime
 
 CONFLICT = 409
 URL = os.environ.get("CONTACTS_URL", "http://127.0.0.1:8000")
+KEY = os.environ.get("CONTACTS_KEY")  # Without it only a service on the same machine answers that has no key yet.
 TYPES = {"text", "image", "video", "audio", "document", "sticker", "location", "contacts", "interactive", "button"}
 TYPES |= {"template", "reaction", "order", "system"}
 
@@ -121,9 +124,8 @@ def moment(seconds):
 
 
 def call(method, path, body):
-    request = urllib.request.Request(
-        URL + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method
-    )
+    headers = {"Content-Type": "application/json", **({"X-API-Key": KEY} if KEY else {})}
+    request = urllib.request.Request(URL + path, json.dumps(body).encode(), headers, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:  # nosec B310
         return json.load(answer)["data"]
 

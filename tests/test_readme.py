@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from caller import UUID
-from conftest import ROOT, Databases, Service, free_port, wait_until_it_answers
+from conftest import ROOT, Databases, Service, free_port, run_flask, wait_until_it_answers
 
 from contacts_service.api.errors import CODES
+from contacts_service.services.access import SCOPES
 from contacts_service.settings import Settings
 
 README = (ROOT / "README.md").read_text()
@@ -82,9 +83,14 @@ def test_the_commands_print_what_the_readme_shows(service: Service) -> None:
     assert ran == 27
 
 
-def test_the_tour_walks_to_its_end(service: Service) -> None:
+@pytest.mark.parametrize("scopes", [(), SCOPES], ids=["before there is a key", "with a key"])
+def test_the_tour_walks_to_its_end(service: Service, scopes: tuple[str, ...]) -> None:
+    environment = dict(os.environ)
+    if scopes:
+        options = [f"--scope={scope}" for scope in scopes]
+        environment["CONTACTS_KEY"] = run_flask(service.database_url, "keys", "create", "tour", *options).stdout.strip()
     done = subprocess.run(
-        ["sh", "examples/tour.sh", service.url], cwd=ROOT, capture_output=True, text=True, check=False
+        ["sh", "examples/tour.sh", service.url], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("The tour is complete.\n")

@@ -21,7 +21,7 @@ MARK = "contacts"  # By which people, and programs that look for leaked secrets,
 # Seconds. A key that was revoked works until the copy is read again, five seconds at the most.
 _RENEWED_AFTER = 2.0
 _TRUSTED_FOR = 4.0
-_UNKNOWN_AFTER = 0.5  # A key that was just made works this soon; whoever tries keys out costs two queries a second.
+_UNKNOWN_AFTER = 0.1  # A key that was just made works this soon; whoever tries keys out costs ten queries a second.
 
 
 @writing()
