@@ -162,6 +162,20 @@ def test_flows_survive_the_step_that_gives_them_an_account(empty_database: str) 
         assert list(kept) == [("Flow 2", None, 1), ("Flow 1", None, 1)]
 
 
+def test_the_step_that_counts_contacts_counts_those_that_are_there(empty_database: str) -> None:
+    assert empty_database
+    account = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+    with database.connection_context():
+        Runner(database.obj, str(STEPS)).up("0003_keys_versions_retries")
+        for number, account_id in enumerate((None, account, account)):
+            contact = {**CONTACT, "id": f"01890a5d-ac96-774b-bcce-b302099a800{number}", "account_id": account_id}
+            Contact.insert({**contact, "phone_number": f"+123456789{number}"}).execute()
+    assert migrations.upgrade() == MIGRATIONS[3:]
+    with database.connection_context():
+        counted = ContactCount.select(ContactCount.account, ContactCount.contacts).order_by(ContactCount.contacts)
+        assert list(counted.tuples()) == [("none", 1), (account, 2)]
+
+
 def test_four_processes_starting_at_once_apply_each_step_once(empty_database: str) -> None:
     processes = [run_flask(empty_database, "db", "upgrade") for _ in range(4)]
     outputs = [process.communicate(timeout=60)[0] for process in processes]

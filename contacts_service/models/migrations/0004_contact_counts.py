@@ -33,7 +33,16 @@ BEGIN
 END $$;;
 CREATE TRIGGER contact_count AFTER INSERT OR DELETE ON contact FOR EACH ROW EXECUTE FUNCTION contact_counted()
 """
-NO_ACCOUNT = {"sqlite": "COALESCE(account_id, 'none')", "postgresql": "COALESCE(account_id::text, 'none')"}
+COUNTED = {
+    "sqlite": """
+INSERT INTO contact_count (account, slot, contacts)
+SELECT COALESCE(account_id, 'none'), 0, COUNT(*) FROM contact GROUP BY account_id
+""",
+    "postgresql": """
+INSERT INTO contact_count (account, slot, contacts)
+SELECT COALESCE(account_id::text, 'none'), 0, COUNT(*) FROM contact GROUP BY account_id
+""",
+}
 
 
 def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
@@ -50,8 +59,6 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
     if db.kind == "postgresql":
         # Nobody creates a contact between the count and the trigger.
         db.execute_sql("LOCK TABLE contact IN SHARE ROW EXCLUSIVE MODE")
-    account = NO_ACCOUNT[db.kind]
-    counted = f"SELECT {account}, 0, COUNT(*) FROM contact GROUP BY {account}"  # noqa: S608
-    db.execute_sql(f"INSERT INTO contact_count (account, slot, contacts) {counted}")
+    db.execute_sql(COUNTED[db.kind])
     for statement in (SQLITE_COUNT if db.kind == "sqlite" else POSTGRESQL_COUNT).split(";;"):
         db.execute_sql(statement)
