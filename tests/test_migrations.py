@@ -28,15 +28,25 @@ from contacts_service.models.sessions import Session
 from contacts_service.settings import Settings
 
 MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer, ContactCount]
-MIGRATIONS = ["0001_contacts_flows_sessions", "0002_messages", "0003_keys_versions_retries", "0004_contact_counts"]
+MIGRATIONS = [
+    "0001_contacts_flows_sessions",
+    "0002_messages",
+    "0003_keys_versions_retries",
+    "0004_contact_counts",
+    "0005_contact_search",
+]
 STEPS = ROOT / "contacts_service" / "models" / "migrations"
 # What only migrations make, because only one database has it.
 SEARCH_INDEX = {
     "sqlite": {
-        *("contact_search_insert", "contact_search_delete", "contact_search_update", "contact_search"),
-        *("contact_count_insert", "contact_count_delete"),
+        *("contact_grams", "contact_search", "contact_search_insert", "contact_search_delete"),
+        *("contact_search_before", "contact_search_after", "contact_count_insert", "contact_count_delete"),
     },
-    "postgresql": {"contact_search_text"},
+    "postgresql": {
+        *("contact_search_pkey", "contact_search_grams", "contact_search_contact_id_fkey"),
+        *("contact_search.contact_id", "contact_search.account_id", "contact_search.search_text"),
+        *("contact_search_contact_id_not_null", "contact_search_search_text_not_null"),
+    },
 }
 
 

@@ -5,10 +5,9 @@ from typing import Any
 from peewee import BigIntegerField, CompositeKey, IntegerField, TextField, fn
 
 from contacts_service.models.accounts import Accounts
+from contacts_service.models.conditions import NO_ACCOUNT
 from contacts_service.models.database import Table
 from contacts_service.models.prepared import prepared
-
-_NO_ACCOUNT = "none"
 
 
 class ContactCount(Table):
@@ -22,7 +21,7 @@ class ContactCount(Table):
 
 def count_of(account_id: str | None) -> int:
     """Count the contacts of an account, or of none."""
-    return int(_count([account_id or _NO_ACCOUNT])[0]["total"])
+    return int(_count([account_id or NO_ACCOUNT])[0]["total"])
 
 
 def count_all(accounts: Accounts) -> int:

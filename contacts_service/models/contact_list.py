@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from peewee import SQL, NodeList
+from peewee import SQL, NodeList, Select
 
 from contacts_service.models.accounts import Accounts, of_accounts
+from contacts_service.models.conditions import NO_ACCOUNT
 from contacts_service.models.contact_count import count_all, count_of
 from contacts_service.models.contacts import (
     CREATED_ORDER,
@@ -18,6 +19,7 @@ from contacts_service.models.database import database
 from contacts_service.models.prepared import Row, prepared
 
 _SORTED_AT_ONCE = 1000  # So few matches are sorted within a millisecond or two.
+_PATIENCE = 8  # Times of the rows that are expected to hold a page: matches may stand together somewhere behind.
 _NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # See NO_MESSAGE in models/contacts.py.
 
 
@@ -43,55 +45,70 @@ class Filters(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many contacts match, and of about how many; None where that was not found out on the way."""
+    """How many contacts match, and of how many; None where that was not found out on the way."""
 
     total: int
     among: int | None = None
 
 
+class Page(NamedTuple):
+    """Which rows to read: from an offset, or from behind a place."""
+
+    limit: int
+    offset: int = 0
+    after: Place | None = None
+
+
 def count(filters: Filters) -> Count:
-    if not (filters.ids or filters.tags or filters.searches or filters.equal.keys() - {"account_id"}):
+    others = filters.ids or filters.tags or filters.equal.keys() - {"account_id"}
+    if not others and not filters.searches:
         return Count(count_of(filters.equal["account_id"]) if filters.equal else count_all(filters.accounts))
-    if _searches_alone(filters) and (counted := database.count_matches(filters.searches)):
+    if not others and (counted := database.count_matches(filters.searches, _accounts_of(filters))):
         return Count(*counted)
     return Count(int(_count(_values(filters))[0]["total"]))
 
 
-def read_recent(
-    filters: Filters, *, counted: Count, limit: int, offset: int = 0, after: Place | None = None
-) -> list[Row]:
-    """Read in the recent order, from an offset or from behind a place."""
-    values = _values(filters, walks=_walks(counted, offset + limit))
-    if after:
-        return _recent_behind(values, limit, after.last_message_at or _NO_MESSAGE, after.created_at, after.id)
-    return _recent_page(values, limit, offset) if offset else _recent_first(values, limit)
+def _accounts_of(filters: Filters) -> list[str] | None:
+    if "account_id" in filters.equal:
+        return [filters.equal["account_id"] or NO_ACCOUNT]
+    return None if filters.accounts is None else list(filters.accounts)
 
 
-def read_created(
-    filters: Filters, *, counted: Count, limit: int, offset: int = 0, after: Place | None = None
-) -> list[Row]:
-    """Read in the order of creation, oldest first, from an offset or from behind a place."""
-    values = _values(filters, walks=_walks(counted, offset + limit))
-    if after:
-        return _created_behind(values, limit, after.created_at, after.id)
-    return _created_page(values, limit, offset) if offset else _created_first(values, limit)
+def read_recent(filters: Filters, page: Page, counted: Count) -> list[Row]:
+    """Read in the recent order."""
+    place = page.after and (page.after.last_message_at or _NO_MESSAGE, page.after.created_at, page.after.id)
+    return _read(_recent, filters, page, counted, place)
 
 
-def _searches_alone(filters: Filters) -> bool:
-    return bool(filters.searches) and filters.accounts is None and not (filters.equal or filters.ids or filters.tags)
+def read_created(filters: Filters, page: Page, counted: Count) -> list[Row]:
+    """Read in the order of creation, oldest first."""
+    return _read(_created, filters, page, counted, page.after and (page.after.created_at, page.after.id))
 
 
-def _walks(counted: Count, needed: int) -> bool:
-    """Tell whether to walk the order of the list and look at each row, instead of sorting what the search finds.
+def _read(read: Any, filters: Filters, page: Page, counted: Count, place: Any) -> list[Row]:
+    if most := _walk(filters, page, counted):
+        rows: list[Row] = read(_values(filters, by_row=True), place, (page.limit, page.offset or None, most))
+        if len(rows) == page.limit:
+            return rows
+        # The end of the list, or matches that stand together further behind.
+    return list(read(_values(filters), place, (page.limit, page.offset or None, None)))
+
+
+def _walk(filters: Filters, page: Page, counted: Count) -> int | None:
+    """Tell how many rows of the list's order to look at, or None to sort what the search finds.
 
     One match in twenty is met sooner than fifty thousand matches are sorted.
     """
     total, among = counted
-    return among is not None and total >= _SORTED_AT_ONCE and needed * among < total * total
+    has_order = filters.accounts is None or len(filters.accounts) == 1 or "account_id" in filters.equal
+    if among is None or total < _SORTED_AT_ONCE or not has_order:
+        return None
+    expected = (page.offset + page.limit) * among // total
+    return expected * _PATIENCE if expected < total else None
 
 
-def _values(filters: Filters, *, walks: bool = False) -> tuple[Any, ...]:
-    searches = [database.search_values(terms, by_row=walks) for terms in filters.searches]
+def _values(filters: Filters, *, by_row: bool = False) -> tuple[Any, ...]:
+    searches = [database.search_values(terms, by_row=by_row) for terms in filters.searches]
     return (*filters[:-1], searches)
 
 
@@ -101,56 +118,51 @@ def _count(filters: Any) -> Any:
 
 
 @prepared
-def _recent_first(filters: Any, limit: Any) -> Any:
-    return _read(_matching(*filters), RECENT_ORDER, limit)
+def _recent(filters: Any, place: Any, span: Any) -> Any:
+    *plain, searches = filters
+    query = _matching(*plain)
+    if place:
+        recency, created_at, contact_id = place
+        recency, created_at = recency.of(Contact.recency), created_at.of(Contact.created_at)
+        # The first condition is a range of the index, so the cost is that of a first page; the second takes the
+        # place itself and what shares its times out of that range.
+        query = query.where(
+            NodeList((_row(Contact.recency, Contact.created_at), SQL("<="), _row(recency, created_at))),
+            NodeList((Contact.recency, SQL("<"), recency))
+            | (Contact.created_at < created_at)
+            | (Contact.id > contact_id),
+        )
+    return _page(query, searches, RECENT_ORDER, span)
 
 
 @prepared
-def _recent_page(filters: Any, limit: Any, offset: Any) -> Any:
-    return _read_far(_matching(*filters), RECENT_ORDER, limit, offset)
+def _created(filters: Any, place: Any, span: Any) -> Any:
+    *plain, searches = filters
+    query = _matching(*plain)
+    if place:
+        created_at, contact_id = place
+        there = _row(created_at.of(Contact.created_at), contact_id)
+        query = query.where(NodeList((_row(Contact.created_at, Contact.id), SQL(">"), there)))
+    return _page(query, searches, CREATED_ORDER, span)
 
 
-@prepared
-def _recent_behind(filters: Any, limit: Any, recency: Any, created_at: Any, contact_id: Any) -> Any:
-    recency = recency.of(Contact.recency)
-    place = _row(recency, created_at.of(Contact.created_at))
-    # The first condition is a range of the index, so the cost is that of a first page; the second takes the
-    # place itself and what shares its times out of that range.
-    matches = _matching(*filters).where(
-        NodeList((_row(Contact.recency, Contact.created_at), SQL("<="), place)),
-        NodeList((Contact.recency, SQL("<"), recency)) | (Contact.created_at < created_at) | (Contact.id > contact_id),
-    )
-    return _read(matches, RECENT_ORDER, limit)
-
-
-@prepared
-def _created_first(filters: Any, limit: Any) -> Any:
-    return _read(_matching(*filters), CREATED_ORDER, limit)
-
-
-@prepared
-def _created_page(filters: Any, limit: Any, offset: Any) -> Any:
-    return _read_far(_matching(*filters), CREATED_ORDER, limit, offset)
-
-
-@prepared
-def _created_behind(filters: Any, limit: Any, created_at: Any, contact_id: Any) -> Any:
-    place = _row(created_at.of(Contact.created_at), contact_id)
-    matches = _matching(*filters).where(NodeList((_row(Contact.created_at, Contact.id), SQL(">"), place)))
-    return _read(matches, CREATED_ORDER, limit)
-
-
-def _read(matches: Any, order: Any, limit: Any) -> Any:
-    return matches.select(*SUMMARY).order_by(*order).limit(limit)
-
-
-def _read_far(matches: Any, order: Any, limit: Any, offset: Any) -> Any:
-    """Skip to the offset in the index, which holds the ids, and look up only the rows that are shown."""
-    ids = matches.select(Contact.id).order_by(*order).limit(limit).offset(offset)
+def _page(query: Any, searches: Any, order: Any, span: Any) -> Any:
+    """Read in an order what a search finds, or what it finds among the ``most`` first rows."""
+    limit, offset, most = span
+    if most:
+        near = query.select(Contact.id, Contact.search_text).order_by(*order).limit(most).alias("near")
+        found = Select([near], [near.c.id]).where(_any_of(searches, None, near.c.search_text)).limit(limit)
+    else:
+        query = query.where(_any_of(searches, Contact.pk, Contact.search_text)) if searches else query
+        found = query.select(Contact.id).order_by(*order).limit(limit)
+        if not offset:
+            return query.select(*SUMMARY).order_by(*order).limit(limit)
+    # The way there is in the index alone, or in few columns; whole are only the rows of the page.
+    ids = found.offset(offset) if offset else found
     return Contact.select(*SUMMARY).where(Contact.id.in_(ids)).order_by(*order)
 
 
-def _matching(accounts: Any, equal: dict[str, Any], ids: Any, tags: Any, searches: Any) -> Any:
+def _matching(accounts: Any, equal: dict[str, Any], ids: Any, tags: Any, searches: Any = None) -> Any:
     query = Contact.select()
     if accounts is not None and "account_id" not in equal:
         query = query.where(of_accounts(Contact.account_id, accounts))
@@ -162,9 +174,12 @@ def _matching(accounts: Any, equal: dict[str, Any], ids: Any, tags: Any, searche
     if tags is not None:
         query = query.where(Contact.pk.in_(ContactTag.select(ContactTag.contact).where(ContactTag.tag.in_(tags))))
     if searches:
-        alternatives = [database.matches(Contact.pk, Contact.search_text, values) for values in searches]
-        query = query.where(NodeList(alternatives, glue=" OR ", parens=True))
+        query = query.where(_any_of(searches, Contact.pk, Contact.search_text))
     return query
+
+
+def _any_of(searches: Any, pk: Any, search_text: Any) -> Any:
+    return NodeList([database.matches(pk, search_text, values) for values in searches], glue=" OR ", parens=True)
 
 
 def _row(*values: Any) -> NodeList:

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from peewee import OP, Expression, Field, Node, PostgresqlDatabase, fn
+from peewee import SQL, Field, Node, NodeList, PostgresqlDatabase, fn
 from psycopg.types.string import TextLoader
 
 from contacts_service.models.admission import Admission
-from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
+from contacts_service.models.conditions import ALL_COUNTED, NO_ACCOUNT, grams_of, matching, search_values
 from contacts_service.settings import Settings
 
 _MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
@@ -24,6 +24,9 @@ _NOT_THERE = {"42P01", "42703", "3F000", "3D000", "42501"}  # No such table, col
 # Read-only: a standby, or a primary that was told so; transactions that took or waited too long for the server; a
 # prepared statement that is there already, behind a pooler that says nothing of itself.
 _FAULTS = {"25006", "25P03", "25P04", "42P05"}
+
+_LONGEST_GRAM, _SHORTEST_BEGINNING = 6, 3  # See migration 0005.
+_FOUND = "contact_grams(search_text) @@ CAST(%s AS tsquery)"
 
 
 class _KnownToPsycopg(psycopg.adapt.AdaptersMap):
@@ -171,30 +174,50 @@ class PostgresqlBackend(PostgresqlDatabase):
         """Keep others from writing to the rows that a query reads; ``skip`` leaves out those that others hold."""
         return query.for_update("FOR UPDATE SKIP LOCKED" if skip else "FOR UPDATE")
 
-    def count_matches(self, searches: list[list[str]]) -> None:
-        """Count nothing: its index always has to look at rows, and its planner knows when to walk an order instead."""
+    def search_values(self, terms: list[str], *, by_row: bool = False) -> dict[str, str]:
+        """Split terms into a tsquery and those that rows are compared with."""
+        return search_values(terms, by_row=by_row, longest_gram=_LONGEST_GRAM, query=_query)
 
-    def search_values(self, terms: list[str], *, by_row: bool = False) -> dict[str, str]:  # noqa: ARG002
-        """Split terms into patterns of LIKE, which the pg_trgm index serves, and short ones, which have no trigram."""
-        values = {}
-        for number, term in enumerate(sorted(terms, key=len, reverse=True)):
-            if len(term) >= SHORTEST_TRIGRAM:
-                escaped = term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-                values[f"pattern {number}"] = f"%{escaped}%"
-            else:
-                values[f"short {number}"] = term
-        return values
+    def count_matches(self, searches: list[list[str]], accounts: list[str] | None) -> tuple[int, int]:
+        """Count what matches any of these searches, and all contacts of these accounts."""
+        conditions: list[str] = []
+        parameters: list[Any] = []
+        for values in map(self.search_values, searches):
+            tests = [_FOUND if kind == "grams" else "STRPOS(search_text, %s) > 0" for kind in values]
+            conditions.append(" AND ".join(tests))
+            parameters += values.values()
+        condition, among = " OR ".join(f"({each})" for each in conditions), ALL_COUNTED
+        if accounts is not None:
+            condition = f"({condition}) AND COALESCE(CAST(account_id AS text), '{NO_ACCOUNT}') = ANY(%s)"
+            among = f"{ALL_COUNTED} WHERE account = ANY(%s)"
+            parameters = [accounts, *parameters, accounts]
+        counted = f"SELECT COUNT(*), ({among}) FROM contact_search WHERE {condition}"  # noqa: S608 - All ours.
+        total, contacts = self.execute_sql(counted, parameters).fetchone()
+        return total, int(contacts)
 
-    def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:  # noqa: ARG002
-        """Make the condition that a row's search text has every term as a substring; short ones row by row."""
-        return all_of(
-            [
-                Expression(search_text, OP.LIKE, value)
-                if kind.startswith("pattern")
-                else fn.STRPOS(search_text, value) > 0
-                for kind, value in values.items()
-            ]
-        )
+    def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
+        """Make the condition that a row's search text has every term as a substring."""
+
+        def found(query: Any) -> Node:
+            # As an array: of a subquery the planner expects too many rows, and would rather read the whole table.
+            rows = (
+                SQL("(ARRAY(SELECT contact_id FROM contact_search WHERE contact_grams(search_text) @@ CAST("),
+                query,
+            )
+            return NodeList((pk, SQL("= ANY"), NodeList((*rows, SQL("AS tsquery)))")))))
+
+        return matching(values, found=found, has=lambda term: fn.STRPOS(search_text, term) > 0)
+
+
+def _query(terms: list[str]) -> str:
+    return " & ".join(_lexeme(gram) for term in terms for gram in grams_of(term, _LONGEST_GRAM))
+
+
+def _lexeme(gram: str) -> str:
+    escaped = gram.replace("\\", r"\\").replace("'", "''")
+    if len(gram) < _SHORTEST_BEGINNING:
+        return f"' {escaped}'"
+    return f"'{escaped}'" if len(gram) == _LONGEST_GRAM else f"'{escaped}':*"
 
 
 _ADAPTERS = _KnownToPsycopg()

@@ -4,7 +4,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from peewee import SQL, Field, IntegrityError, Node, NodeList, SqliteDatabase, f
 
 from contacts_service.errors import Unavailable
 from contacts_service.models.admission import Admission
-from contacts_service.models.conditions import SHORTEST_TRIGRAM, all_of
+from contacts_service.models.conditions import ALL_COUNTED, grams_of, matching, search_values
 from contacts_service.settings import Settings
 
 # Result codes (sqlite.org/rescode.html) of statements that were wrong, not of a database that is in trouble.
@@ -25,6 +25,7 @@ _OUR_MISTAKES = {
     sqlite3.SQLITE_RANGE,
     sqlite3.SQLITE_TOOBIG,
 }
+_LONGEST_GRAM, _ACCOUNT = 12, "\u00a0"  # See migration 0005.
 _PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
 
 
@@ -146,37 +147,50 @@ class SqliteBackend(SqliteDatabase):
         return query
 
     def search_values(self, terms: list[str], *, by_row: bool = False) -> dict[str, str]:
-        """Split terms into a phrase for FTS5, whose trigrams find three characters and more, and those to compare."""
-        compared = terms if by_row else [term for term in terms if len(term) < SHORTEST_TRIGRAM]
-        phrase = {} if by_row or len(compared) == len(terms) else {"phrase": _phrase(terms)}
-        return phrase | {f"compared {number}": term for number, term in enumerate(compared)}
+        """Split terms into a query for FTS5 and those that rows are compared with."""
+        return search_values(terms, by_row=by_row, longest_gram=_LONGEST_GRAM, query=_query)
 
-    def count_matches(self, searches: list[list[str]]) -> tuple[int, int] | None:
-        """Count what matches any of these searches by the index alone; None where rows have to be looked at.
+    def count_matches(self, searches: list[list[str]], accounts: list[str] | None) -> tuple[int, int] | None:
+        """Count what matches any of these searches by the index alone, and all contacts of these accounts.
 
-        Beside it stands about how many contacts there are: the newest key is no less.
+        None where rows have to be looked at.
         """
-        if any(len(term) < SHORTEST_TRIGRAM for terms in searches for term in terms):
+        queries = [self.search_values(terms) for terms in searches]
+        if any(len(values) > 1 for values in queries):
             return None
-        phrase = " OR ".join(f"({_phrase(terms)})" for terms in searches)
-        query = "SELECT COUNT(*), (SELECT MAX(pk) FROM contact) FROM contact_search WHERE contact_search MATCH ?"
-        total, among = self.execute_sql(query, (phrase,)).fetchone()
-        return total, among or 0
+        query = _any(f"({values['grams']})" for values in queries)
+        among = ALL_COUNTED
+        if accounts is not None:
+            query = f"({_any(_quoted(_ACCOUNT + account) for account in accounts)}) AND ({query})"
+            among = f"{ALL_COUNTED} WHERE account IN ({', '.join('?' * len(accounts))})"
+        counted = f"SELECT COUNT(*), ({among}) FROM contact_search WHERE contact_search MATCH ?"  # noqa: S608 - Ours.
+        total, contacts = self.execute_sql(counted, (*(accounts or ()), query)).fetchone()
+        return total, contacts
 
     def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
-        """Make the condition that a row's search text has every term as a substring; short ones row by row."""
-        conditions: list[Node] = []
-        for kind, value in values.items():
-            if kind == "phrase":
-                found = NodeList((SQL("(SELECT rowid FROM contact_search WHERE contact_search MATCH"), value, SQL(")")))
-                conditions.append(NodeList((pk, SQL("IN"), found)))
-            else:
-                conditions.append(fn.INSTR(search_text, value) > 0)
-        return all_of(conditions)
+        """Make the condition that a row's search text has every term as a substring."""
+
+        def found(query: Any) -> Node:
+            rows = NodeList((SQL("(SELECT rowid FROM contact_search WHERE contact_search MATCH"), query, SQL(")")))
+            return NodeList((pk, SQL("IN"), rows))
+
+        return matching(values, found=found, has=lambda term: fn.INSTR(search_text, term) > 0)
 
 
-def _phrase(terms: list[str]) -> str:
-    return " ".join('"' + term.replace('"', '""') + '"' for term in terms if len(term) >= SHORTEST_TRIGRAM)
+def _query(terms: list[str]) -> str:
+    return " AND ".join(
+        _quoted(gram) + ("*" if len(gram) < _LONGEST_GRAM else "")
+        for term in terms
+        for gram in grams_of(term, _LONGEST_GRAM)
+    )
+
+
+def _any(queries: Iterable[str]) -> str:
+    return " OR ".join(queries)
+
+
+def _quoted(token: str) -> str:
+    return '"' + token.replace('"', '""') + '"'
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

@@ -50,7 +50,7 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
     counted = contact_list.count(matches)
     total = counted.total
     # An offset behind the last contact would walk the whole index to find nothing.
-    rows = read(matches, counted=counted, limit=limit + 1, offset=offset, after=after) if offset < total else []
+    rows = read(matches, contact_list.Page(limit + 1, offset, after), counted) if offset < total else []
     items = [shown(row) for row in rows[:limit]]
     has_more = len(rows) > limit
     # The count is a query of its own: it may miss what came between the two.
