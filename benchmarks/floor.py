@@ -60,18 +60,20 @@ def create_floor(url: str = "") -> Flask:
                 conditions.append(f"{column} = ?")
                 values.append(query[column])
         if term := query.get("search", "").lower():
-            counted = driver.run(*_with_values(driver.counting(term)))
+            counted = driver.run(*driver.counting(term))
             if not contacts_at_start:
                 contacts_at_start.extend(driver.run("SELECT MAX(pk) FROM contact")[0])
             is_dense = counted[0][0] ** 2 > _PAGE * contacts_at_start[0]
-            condition, value = (driver.testing if is_dense else driver.matching)(term)
+            condition, terms = (driver.testing if is_dense else driver.matching)(term)
             conditions.append(condition)
-            values.append(value)
+            values += terms
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        if counted is None and "assigned_to" not in query:
-            kept = "SELECT CAST(COALESCE(SUM(contacts), 0) AS BIGINT) FROM contact_count"
-            counted = driver.run(f"{kept} WHERE account = ?" if values else kept, values)
-        [(total,)] = counted or driver.run(f"SELECT COUNT(*) FROM contact {where}", values)
+        if counted is None:
+            kept = "SELECT CAST(COALESCE(SUM(contacts), 0) AS BIGINT) FROM"
+            table = "assigned_count WHERE assigned_to = ?" if "assigned_to" in query else "contact_count"
+            account = " WHERE account = ?" if "account_id" in query else ""
+            counted = driver.run(f"{kept} {table}{account}", values)
+        [(total,)] = counted
         page = None if "cursor" in query else int(query.get("page", 1))
         rows = _page(driver, where, values, page, query.get("cursor"))
         now = datetime.now(UTC)
@@ -88,10 +90,6 @@ def create_floor(url: str = "") -> Flask:
 
     floor_writes.add_to(app, driver)
     return app
-
-
-def _with_values(statement: tuple[str, str]) -> tuple[str, list[str]]:
-    return statement[0], [statement[1]]
 
 
 def _page(driver: ModuleType, where: str, values: list[Any], page: int | None, cursor: str | None) -> Any:

@@ -57,20 +57,26 @@ def is_open(last_inbound_at: datetime | None, now: datetime) -> bool:
     return last_inbound_at is not None and now - last_inbound_at < timedelta(hours=24)
 
 
-def matching(term: str) -> tuple[str, str]:
-    """The condition of a search for one term, and its value."""
-    return "search_text LIKE ?", _pattern(term)
+def matching(term: str) -> tuple[str, list[str]]:
+    """The condition of a search for one term, and its values."""
+    found, values = _found(term)
+    return f"pk = ANY(ARRAY(SELECT contact_id FROM contact_search WHERE {found}))", values
 
 
-def testing(term: str) -> tuple[str, str]:
+def testing(term: str) -> tuple[str, list[str]]:
     """The same without an index, to test rows in an order that another index gives."""
-    return "strpos(search_text, ?) > 0", term
+    return "strpos(search_text, ?) > 0", [term]
 
 
-def counting(term: str) -> tuple[str, str]:
-    """The statement that counts the matches of one term through the index, and its value."""
-    return "SELECT COUNT(*) FROM contact WHERE search_text LIKE ?", _pattern(term)
+def counting(term: str) -> tuple[str, list[str]]:
+    """The statement that counts the matches of one term through the index, and its values."""
+    found, values = _found(term)
+    return f"SELECT COUNT(*) FROM contact_search WHERE {found}", values
 
 
-def _pattern(term: str) -> str:
-    return "%" + term.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+def _found(term: str) -> tuple[str, list[str]]:
+    """Look the term up: grams have six characters, those of one and two are marked by a space."""
+    found = "contact_grams(search_text) @@ ?::tsquery"
+    if len(term) <= 6:
+        return found, [f"' {term}'" if len(term) < 3 else f"'{term}':*"]
+    return f"{found} AND strpos(search_text, ?) > 0", [f"'{term[:6]}' & '{term[-6:]}'", term]

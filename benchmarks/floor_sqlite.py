@@ -61,24 +61,21 @@ def is_open(last_inbound_at: str | None, now: datetime) -> bool:
     return last_inbound_at is not None and last_inbound_at > written(now - timedelta(hours=24))
 
 
-def matching(term: str) -> tuple[str, str]:
-    """The condition of a search for one term, and its value."""
-    if len(term) < 3:
-        return "instr(search_text, ?) > 0", term
-    return "pk IN (SELECT rowid FROM contact_search WHERE contact_search MATCH ?)", _phrase(term)
+def matching(term: str) -> tuple[str, list[str]]:
+    """The condition of a search for one term, and its values."""
+    return "pk IN (SELECT rowid FROM contact_search WHERE contact_search MATCH ?)", [_query(term)]
 
 
-def testing(term: str) -> tuple[str, str]:
+def testing(term: str) -> tuple[str, list[str]]:
     """The same without an index, to test rows in an order that another index gives."""
-    return "instr(search_text, ?) > 0", term
+    return "instr(search_text, ?) > 0", [term]
 
 
-def counting(term: str) -> tuple[str, str]:
-    """The statement that counts the matches of one term through the index, and its value."""
-    if len(term) < 3:
-        return "SELECT COUNT(*) FROM contact WHERE instr(search_text, ?) > 0", term
-    return "SELECT COUNT(*) FROM contact_search WHERE contact_search MATCH ?", _phrase(term)
+def counting(term: str) -> tuple[str, list[str]]:
+    """The statement that counts the matches of one term through the index, and its values."""
+    return "SELECT COUNT(*) FROM contact_search WHERE contact_search MATCH ?", [_query(term)]
 
 
-def _phrase(term: str) -> str:
-    return '"' + term.replace('"', '""') + '"'
+def _query(term: str) -> str:
+    """What begins with the term; grams have twelve characters, and no term here has more."""
+    return f'"{term}"*'

@@ -113,7 +113,7 @@ def _specials(bench: Bench) -> dict[str, dict[str, Callable[[int], float]]]:
         return {operation.name: bench.contender("service", operation) for operation in operations}
 
     named = bench.named
-    sql, value = bench.driver.counting(people.DENSE.name.lower())
+    sql, values = bench.driver.counting(people.DENSE.name.lower())
     dense, few = people.DENSE_SHORT.name, people.THOUSAND_SHORT.name
     depths = [at_depth(f"cursor: {depth:.0%} deep", depth, bench.ask, bench.size) for depth in (0.1, 0.5, 0.95)]
     return {
@@ -126,7 +126,7 @@ def _specials(bench: Bench) -> dict[str, dict[str, Callable[[int], float]]]:
         ),
         "dense search": {
             **service(named("search: one in twenty")),
-            "the database's own count": query_time(bench.driver.run, sql, [value]),
+            "the database's own count": query_time(bench.driver.run, sql, values),
         },
         "short terms, one contact in twenty": service(
             *(searching(f"{len(term)} characters", term) for term in (dense, dense[:1], dense[:2]))

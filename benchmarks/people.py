@@ -41,6 +41,20 @@ COLUMNS = {
 }
 
 
+# What the service's triggers keep of contacts.
+COUNTED = (
+    """
+    INSERT INTO contact_count (account, slot, contacts)
+    SELECT COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*) FROM contact GROUP BY account_id
+    """,
+    """
+    INSERT INTO assigned_count (assigned_to, account, slot, contacts)
+    SELECT COALESCE(CAST(assigned_to AS text), 'none'), COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*)
+    FROM contact GROUP BY assigned_to, account_id
+    """,
+)
+
+
 class Planted(NamedTuple):
     """A name that as many contacts have as is said, spread evenly; no other name holds it."""
 

@@ -147,12 +147,20 @@ def test_tables_that_vanished_are_503_once_and_then_made_again(kind: str, url: s
     if kind == "sqlite":
         with sqlite3.connect(file_of(url), isolation_level=None) as connection:
             connection.execute("PRAGMA foreign_keys = 0")
-            for trigger in ("contact_search_delete", "contact_count_delete"):
+            for trigger in ("contact_search_delete", "contact_count_delete", "assigned_count_delete"):
                 connection.execute(f"DROP TRIGGER {trigger}")
             connection.execute("DROP VIEW contact_grams")
             for name in ("contact_search", "schema_migration", "message", "session", "contact_tag", "contact"):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
-            for name in ("former_bsuid", "early_status", "flow", "api_key", "first_answer", "contact_count"):
+            for name in (
+                "former_bsuid",
+                "early_status",
+                "flow",
+                "api_key",
+                "first_answer",
+                "contact_count",
+                "assigned_count",
+            ):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
         connection.close()
     else:

@@ -17,7 +17,7 @@ from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
 from contacts_service.models import migrations
-from contacts_service.models.contact_count import ContactCount
+from contacts_service.models.contact_count import AssignedCount, ContactCount, count_assigned, count_contacts
 from contacts_service.models.contacts import Contact, ContactTag, FormerBsuid
 from contacts_service.models.database import connect, database
 from contacts_service.models.flows import CREATED_ORDER, Flow
@@ -27,13 +27,15 @@ from contacts_service.models.retries import FirstAnswer
 from contacts_service.models.sessions import Session
 from contacts_service.settings import Settings
 
-MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer, ContactCount]
+MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer]
+MODELS += [ContactCount, AssignedCount]
 MIGRATIONS = [
     "0001_contacts_flows_sessions",
     "0002_messages",
     "0003_keys_versions_retries",
     "0004_contact_counts",
     "0005_contact_search",
+    "0006_assigned_counts",
 ]
 STEPS = ROOT / "contacts_service" / "models" / "migrations"
 # What only migrations make, because only one database has it.
@@ -41,6 +43,7 @@ SEARCH_INDEX = {
     "sqlite": {
         *("contact_grams", "contact_search", "contact_search_insert", "contact_search_delete"),
         *("contact_search_before", "contact_search_after", "contact_count_insert", "contact_count_delete"),
+        *("assigned_count_insert", "assigned_count_delete", "assigned_count_update"),
     },
     "postgresql": {
         *("contact_search_pkey", "contact_search_grams", "contact_search_contact_id_fkey"),
@@ -172,18 +175,21 @@ def test_flows_survive_the_step_that_gives_them_an_account(empty_database: str) 
         assert list(kept) == [("Flow 2", None, 1), ("Flow 1", None, 1)]
 
 
-def test_the_step_that_counts_contacts_counts_those_that_are_there(empty_database: str) -> None:
+def test_the_steps_that_count_and_index_contacts_know_those_that_are_there(empty_database: str) -> None:
     assert empty_database
-    account = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+    account, user = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
     with database.connection_context():
         Runner(database.obj, str(STEPS)).up("0003_keys_versions_retries")
-        for number, account_id in enumerate((None, account, account)):
+        for number, (account_id, assigned_to) in enumerate(((None, None), (account, None), (account, user))):
             contact = {**CONTACT, "id": f"01890a5d-ac96-774b-bcce-b302099a800{number}", "account_id": account_id}
+            contact |= {"assigned_to": assigned_to, "search_text": f"ann number{number}\n\n"}
             Contact.insert({**contact, "phone_number": f"+123456789{number}"}).execute()
     assert migrations.upgrade() == MIGRATIONS[3:]
     with database.connection_context():
-        counted = ContactCount.select(ContactCount.account, ContactCount.contacts).order_by(ContactCount.contacts)
-        assert list(counted.tuples()) == [("none", 1), (account, 2)]
+        assert [count_contacts(accounts) for accounts in (None, ["none"], [account])] == [3, 1, 2]
+        assert [count_assigned(None, None), count_assigned(None, [account]), count_assigned(user, None)] == [2, 1, 1]
+        found = [database.count_matches([terms], [account]) for terms in (["number1"], ["a", "numb"], ["number0"])]
+        assert found == [(1, 2), (2, 2), (0, 2)]
 
 
 def test_four_processes_starting_at_once_apply_each_step_once(empty_database: str) -> None:

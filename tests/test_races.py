@@ -73,6 +73,24 @@ def test_totals_are_exact_whoever_creates_and_deletes_at_once(service: Service) 
     assert call(service, "GET", "/api/contacts?search=1")[1]["data"]["total"] == 3 * CALLERS, "counted row by row"
 
 
+def test_totals_of_users_are_exact_whoever_passes_contacts_to_and_fro(service: Service) -> None:
+    users = [None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
+    accounts = [None, "8a2f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"]
+
+    def create_and_assign(number: int) -> set[int]:
+        body = {"phone_number": f"+1{number:07}", "account_id": accounts[number % 2]}
+        path = f"/api/contacts/{call(service, 'POST', '/api/contacts', body)[1]['data']['id']}"
+        turns = [users[(number + each) % 3] for each in range(7)]
+        statuses = {call(service, "PUT", f"{path}/assign", {"user_id": user})[0] for user in turns}
+        return statuses | {call(service, "DELETE", path)[0] for _ in range(number % 5 == 0)}
+
+    assert set.union(*at_once(create_and_assign)) == {200}
+    for user, account in itertools.product(users, [*accounts, "all"]):
+        query = f"assigned_to={user or 'none'}" + (f"&account_id={account or 'none'}" if account != "all" else "")
+        listed = call(service, "GET", f"/api/contacts?{query}&limit=100")[1]["data"]
+        assert listed["total"] == len(listed["items"]), query
+
+
 def test_creating_and_deleting_one_number_at_once_never_fails_otherwise(service: Service) -> None:
     def create_and_delete(_: int) -> list[int]:
         statuses = []
