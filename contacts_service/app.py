@@ -1,5 +1,8 @@
 """Wires the service together: the only file that knows all of it."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask, request
 
 from contacts_service.api import contacts, flows, health, messages, metrics, sessions
@@ -17,13 +20,19 @@ from contacts_service.settings import Settings
 LARGEST_BODY = 1024 * 1024
 
 
+class _Service(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function itself: none is a coroutine, and Flask would look at each for every request."""
+        return func
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The database is opened by the first request, or by ``prepare`` before it.
 
     Peewee's models belong to one database, so a process has one application at a time.
     """
     connect(settings or Settings.from_environment())
-    app = Flask("contacts_service", static_folder=None)
+    app = _Service("contacts_service", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
     observe_requests(app)

@@ -1,7 +1,7 @@
 """The project's Blueprint: its decorators document the envelope, the errors and the examples by themselves."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from inspect import unwrap
 from typing import Any
 
@@ -19,7 +19,7 @@ from contacts_service.api.documentation import (
 )
 from contacts_service.api.errors import InvalidRequest
 from contacts_service.api.keys import authenticate
-from contacts_service.api.parsing import StrictParser
+from contacts_service.api.parsing import body_reader, query_reader
 from contacts_service.api.retries import retriable
 from contacts_service.api.versions import refuse_conditions
 from schemas.envelope import Answer
@@ -27,8 +27,6 @@ from schemas.envelope import Answer
 
 class Blueprint(flask_smorest.Blueprint):
     """A blueprint whose views return ``success(…)`` and whose operations are named after their functions."""
-
-    ARGUMENTS_PARSER = StrictParser()
 
     def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
@@ -64,7 +62,7 @@ class Blueprint(flask_smorest.Blueprint):
                 self._without_query.add(f"{self.name}.{view.__name__}")
             self._conditions[f"{self.name}.{view.__name__}"] = getattr(view, "conditions", ())
             documented = self.doc(operationId=view.__name__)(view)._apidoc  # noqa: SLF001 - Where flask-smorest has it.
-            view = view if "arguments" in documented else unwrap(view)
+            view = unwrap(view)
             if options.get("methods") == ["POST"]:
                 view = retriable(view)
             view._apidoc = documented  # noqa: SLF001
@@ -96,13 +94,12 @@ class Blueprint(flask_smorest.Blueprint):
 
     def body(self, schema: type[Schema]) -> Callable[..., Any]:
         """Validate a JSON body and pass it to the view; the schema's EXAMPLE documents it."""
-        checked = self.arguments(schema(), example=schema.EXAMPLE)  # type: ignore[attr-defined]
-        return lambda view: checked(_unwrapped(view))
+        document = self.arguments(schema(), example=schema.EXAMPLE, error_status_code=400)  # type: ignore[attr-defined]
+        return _reading(document, body_reader(schema))
 
     def query(self, schema: type[Schema]) -> Callable[..., Any]:
         """Validate the query parameters and pass them to the view."""
-        checked = self.arguments(schema(), location="query")
-        return lambda view: checked(_unwrapped(view))
+        return _reading(self.arguments(schema(), location="query", error_status_code=400), query_reader(schema))
 
     def answers(
         self, status: int, schema: type[Schema] | None = None, description: str = "", **kwargs: Any
@@ -118,11 +115,23 @@ class Blueprint(flask_smorest.Blueprint):
         return self.doc(**{"x-codes": codes})
 
 
-def _unwrapped(view: Any) -> Any:
-    """Take off what flask-smorest wraps a view into for each thing that it documents: they only call each other."""
-    inner = unwrap(view)
-    inner._apidoc = view._apidoc  # noqa: SLF001
-    return inner
+def _reading(document: Callable[..., Any], read: Callable[[Request], Any]) -> Callable[..., Any]:
+    """Pass what is read of the request to the view, in front of what the path holds."""
+
+    def decorate(view: Any) -> Any:
+        # flask-smorest wraps a view for each thing that it documents; these wrappers do nothing but call each other.
+        inner = unwrap(view)
+
+        @wraps(inner)
+        def with_input(**of_path: Any) -> Any:
+            return inner(read(request), **of_path)
+
+        del with_input.__wrapped__  # What unwraps further takes this off no more.
+        inner._apidoc = view._apidoc  # noqa: SLF001 - Where flask-smorest has it.
+        with_input._apidoc = document(inner)._apidoc  # type: ignore[attr-defined]  # noqa: SLF001
+        return with_input
+
+    return decorate
 
 
 def _accepts_json(request: Request) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import math
+from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
-import marshmallow
 from flask import Request, g
 from gunicorn.http.errors import ParseException
-from webargs.flaskparser import FlaskParser
+from marshmallow import Schema, ValidationError, missing
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.routing import BaseConverter
 
@@ -20,33 +21,65 @@ from schemas.fields import canonical_uuid
 _SLOW_BODY = 1.0  # Seconds since the request began.
 
 
-class StrictParser(FlaskParser):
-    """Refuses unknown and repeated query parameters, and any body that is not one JSON value in UTF-8."""
+def query_reader(schema: type[Schema]) -> Callable[[Request], dict[str, Any]]:
+    """Make the function that reads and validates a request's query parameters. It raises InvalidRequest."""
+    load = _loader(schema)
+    return lambda req: load(_query(req))
 
-    DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION = {"query": marshmallow.RAISE, "json": marshmallow.RAISE}
 
-    def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
-        for pair in req.query_string.split(b"&"):
+def body_reader(schema: type[Schema]) -> Callable[[Request], Any]:
+    """Make the function that reads and validates a request's JSON body.
+
+    It raises InvalidRequest, UnsupportedMediaType, RequestEntityTooLarge.
+    """
+    load = _loader(schema)
+    return lambda req: load(_json(req))
+
+
+def _loader(schema: type[Schema]) -> Callable[[Any], Any]:
+    """Make the function that validates data.
+
+    marshmallow visits each field of a schema, sent or not, so there is a schema of those that matter for each set of
+    names that callers send.
+    """
+    whole = schema()
+    always = {name for name, field in whole.fields.items() if field.required or field.load_default is not missing}
+
+    @lru_cache(maxsize=64)
+    def of_names(names: frozenset[str]) -> Schema:
+        return schema(only=names | always)
+
+    def load(data: Any) -> Any:
+        names = data.keys() if isinstance(data, dict) else None
+        try:
+            is_known = names is not None and names <= whole.fields.keys()
+            return (of_names(frozenset(names)) if names and is_known else whole).load(data)
+        except ValidationError as error:
+            raise InvalidRequest(error.normalized_messages()) from error
+
+    return load
+
+
+def _query(req: Request) -> dict[str, str]:
+    query = req.query_string
+    if b"%" in query or not query.isascii():
+        for pair in query.split(b"&"):
             name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in pair.partition(b"="))
             if not is_utf8(name) or not is_utf8(value):
                 raise InvalidRequest({name.decode(errors="replace"): ["Not valid UTF-8."]})
-        repeated = [name for name, values in req.args.lists() if len(values) > 1]
-        if repeated:
-            raise InvalidRequest({name: ["Given more than once."] for name in repeated})
-        return req.args.to_dict()
+    given = req.args.to_dict(flat=False)
+    if repeated := [name for name, values in given.items() if len(values) > 1]:
+        raise InvalidRequest({name: ["Given more than once."] for name in repeated})
+    return {name: values[0] for name, values in given.items()}
 
-    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002
-        body = read_body(req)
-        if not body:
-            raise InvalidRequest(["The body is empty; send a JSON object."])
-        if not req.is_json:
-            raise UnsupportedMediaType
-        return parse_json(body)
 
-    def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
-        [messages] = error.normalized_messages().values()  # Under the name of the location: json or query.
-        raise InvalidRequest(messages) from error
+def _json(req: Request) -> Any:
+    body = read_body(req)
+    if not body:
+        raise InvalidRequest(["The body is empty; send a JSON object."])
+    if not req.is_json:
+        raise UnsupportedMediaType
+    return parse_json(body)
 
 
 def read_body(req: Request) -> bytes:
@@ -73,7 +106,7 @@ def is_utf8(text: bytes) -> bool:
 def parse_json(body: bytes) -> Any:
     """Read JSON as RFC 8259 has it: no NaN, no infinity, also not by way of 1e999. Raises InvalidRequest."""
     try:
-        return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
+        return _DECODER.decode(body.decode())
     except RecursionError as error:
         raise InvalidRequest(["Nested too deeply."]) from error
     except ValueError as error:  # Bad UTF-8 and integers of more than 4,300 digits are ValueErrors too.
@@ -87,6 +120,9 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     return number if math.isfinite(number) else _refuse(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 class IdConverter(BaseConverter):

@@ -3,9 +3,12 @@
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from flask import Flask, Response, request
 
+_PAGES = "/docs"
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _EVERYWHERE = [
     ("X-Content-Type-Options", "nosniff"),
@@ -23,16 +26,24 @@ _OF_DATA = [
 
 
 def secure_answers(app: Flask) -> None:
-    """Add the headers to every answer."""
-    app.after_request(_secure)
+    """Add the headers to every answer. Around Flask, which would check them anew each time."""
+    app.after_request(_allow_page)
+    answer = app.wsgi_app
+
+    def secured(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        headers_added = _EVERYWHERE if environ["PATH_INFO"].startswith(_PAGES) else _OF_DATA
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, headers + headers_added, exc_info)
+
+        return answer(environ, start)
+
+    app.wsgi_app = secured  # type: ignore[method-assign]
 
 
-def _secure(response: Response) -> Response:
-    if request.path.startswith("/docs"):
-        response.headers.extend(_EVERYWHERE)
+def _allow_page(response: Response) -> Response:
+    if request.path.startswith(_PAGES):
         response.headers["Content-Security-Policy"] = _policy_of(response)
-    else:
-        response.headers.extend(_OF_DATA)
     return response
 
 

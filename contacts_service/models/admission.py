@@ -1,8 +1,6 @@
 """Who may wait for the database: never all threads of a process, or it couldn't even say that it lives."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic
 
 from contacts_service.errors import Unavailable
@@ -17,22 +15,21 @@ class Admission:
         self._changed = threading.Condition()
         self._since: dict[int, float] = {}
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place. Raises Unavailable."""
+    def enter(self) -> bool:
+        """Take a place; False when this thread has one already. Raises Unavailable."""
         me = threading.get_ident()
-        if me in self._since:  # A part of what has a place.
-            yield
-            return
+        if me in self._since:
+            return False
         with self._changed:
             while len(self._since) >= self._places:
                 left = min(self._since.values()) + self._patience - monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     raise Unavailable(TimeoutError("all threads but one wait for the database already"))
             self._since[me] = monotonic()
-        try:
-            yield
-        finally:
-            with self._changed:
-                del self._since[me]
-                self._changed.notify()
+        return True
+
+    def leave(self) -> None:
+        """Give the place back."""
+        with self._changed:
+            del self._since[threading.get_ident()]
+            self._changed.notify()

@@ -17,6 +17,7 @@ from contacts_service.models.sqlite import SqliteBackend
 from contacts_service.settings import Settings
 
 database = DatabaseProxy()
+_ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error)
 _READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")
 
 
@@ -41,9 +42,14 @@ def reading() -> Iterator[None]:
     """Hold this thread's connection. Each query sees what was committed when it began. Raises Unavailable."""
     if database.in_transaction():  # A part of a greater transaction.
         yield
-    else:
-        with database.admission.place(), _measured(_READING_SECONDS), _connected():
+        return
+    with _Place(), _Measured(_READING_SECONDS):
+        try:
+            _open_connection()
             yield
+        except _ERRORS as error:
+            _tell_fault(error)
+            raise
 
 
 @contextmanager
@@ -52,10 +58,15 @@ def writing() -> Iterator[None]:
     if database.in_transaction():
         with database.atomic():
             yield
-    else:
-        place, turn = database.admission.place(), database.turn_to_write()
-        with place, _measured(_WRITING_SECONDS), turn, _connected(), database.atomic():
-            yield
+        return
+    with _Place(), _Measured(_WRITING_SECONDS), database.turn_to_write():
+        try:
+            _open_connection()
+            with database.atomic():
+                yield
+        except _ERRORS as error:
+            _tell_fault(error)
+            raise
 
 
 def lock_key(key: str) -> None:
@@ -76,23 +87,26 @@ def locked(query: Any, *, skip: bool = False) -> Any:
     return database.locked(query, skip=skip)
 
 
-@contextmanager
-def _connected() -> Iterator[None]:
-    try:
-        if not database.is_closed() and database.is_stale():
-            close_connection()
-        if database.connect(reuse_if_open=True):
-            OPEN_CONNECTIONS.inc()
-        yield
-    except (PeeweeException, sqlite3.Error, psycopg.Error) as error:
-        fault = _fault_in(error)
-        if fault is None:
-            raise  # A fault in what we asked of it.
-        DATABASE_FAULTS.inc()
-        close_connection()  # The next request begins with a new one, perhaps to another server.
-        if database.lacks_tables(fault):
-            database.obj.is_migrated = False
-        raise Unavailable(fault) from error
+def _open_connection() -> None:
+    backend = database.obj
+    if not backend.is_closed():
+        if not backend.is_stale():
+            return
+        close_connection()
+    backend.connect()
+    OPEN_CONNECTIONS.inc()
+
+
+def _tell_fault(error: Exception) -> None:
+    """Raise Unavailable if the database is at fault, rather than what we asked of it."""
+    fault = _fault_in(error)
+    if fault is None:
+        return
+    DATABASE_FAULTS.inc()
+    close_connection()  # The next request begins with a new one, perhaps to another server.
+    if database.lacks_tables(fault):
+        database.obj.is_migrated = False
+    raise Unavailable(fault) from error
 
 
 def close_connection() -> None:
@@ -101,14 +115,28 @@ def close_connection() -> None:
         OPEN_CONNECTIONS.dec()
 
 
-@contextmanager
-def _measured(histogram: Any) -> Iterator[None]:
-    BUSY_CONNECTIONS.inc()
-    began = perf_counter()
-    try:
-        yield
-    finally:
-        histogram.observe(perf_counter() - began)
+class _Place:
+    """Hold a place among those that may wait for the database; what is a part of a use case has one already."""
+
+    def __enter__(self) -> None:
+        self._admission = database.admission
+        self._is_new = self._admission.enter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_new:
+            self._admission.leave()
+
+
+class _Measured:
+    def __init__(self, histogram: Any) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        BUSY_CONNECTIONS.inc()
+        self._began = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.observe(perf_counter() - self._began)
         BUSY_CONNECTIONS.dec()
 
 

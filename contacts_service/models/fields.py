@@ -1,7 +1,7 @@
 """Column types that hold the same plain values on both databases: text ids, aware datetimes, JSON as text."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from peewee import Field, Node
@@ -36,10 +36,7 @@ class TimeField(Field):
         return None if value is None else value.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def python_value(self, value: datetime | str | None) -> datetime | None:
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        # A pooler may leave the server's own time zone.
-        return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 class JSONTextField(Field):

@@ -3,15 +3,18 @@
 import contextlib
 import select
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from peewee import SQL, Field, Node, NodeList, PostgresqlDatabase, fn
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
 
 from contacts_service.models.admission import Admission
 from contacts_service.models.conditions import ALL_COUNTED, NO_ACCOUNT, grams_of, matching, search_values
+from contacts_service.models.fields import JSONText, JSONTextField
 from contacts_service.settings import Settings
 
 _MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
@@ -36,6 +39,11 @@ class _KnownToPsycopg(psycopg.adapt.AdaptersMap):
         super().__init__(psycopg.adapters)
         self.register_loader("uuid", TextLoader)
         self.register_loader("json", TextLoader)
+
+
+class _InUtc(TimestamptzLoader):
+    def load(self, data: Any) -> datetime:
+        return super().load(data).astimezone(UTC)
 
 
 class _Connection(psycopg.Connection[Any]):
@@ -71,6 +79,9 @@ class PostgresqlBackend(PostgresqlDatabase):
         "ORDEREDTEXT": 'TEXT COLLATE "C"',
     }
 
+    # From what the driver returns to our values, where they differ.
+    conversions: ClassVar = {JSONTextField: JSONText}
+
     def __init__(self, settings: Settings) -> None:
         self.is_migrated = False
         self._timeout = settings.database_timeout
@@ -88,6 +99,9 @@ class PostgresqlBackend(PostgresqlDatabase):
         }
         # A plan for any search at all, as prepared statements get one, wouldn't use the index.
         options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c plan_cache_mode=force_custom_plan"
+        # A search of ten million contacts remembers places of a hundred thousand pages, and takes too little time
+        # for compiling its conditions to pay.
+        options += " -c work_mem=32MB -c jit=off"
         try:
             opened = _Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
         except psycopg.OperationalError as error:
@@ -96,6 +110,8 @@ class PostgresqlBackend(PostgresqlDatabase):
             # PgBouncer, which doesn't know what to do with options in any mode.
             opened = _Connection.connect(self.database, **ours)
         opened.patience = self._timeout + _GRACE
+        if opened.info.parameter_status("TimeZone") != "UTC":  # A pooler may leave the server's own.
+            opened.adapters.register_loader("timestamptz", _InUtc)
         try:
             [(plans,)] = opened.execute("SELECT current_setting('plan_cache_mode')").fetchall()
         except psycopg.Error:

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from peewee import Alias, BooleanField, Field, Node
+from peewee import Alias, Field, Node
 
 from contacts_service.models.database import database
-from contacts_service.models.fields import JSONTextField, TimeField
 
 Row = dict[str, Any]
 Convert = Callable[[Any], Any]
-_CONVERTED = (TimeField, JSONTextField, BooleanField)  # The driver's values of all other fields are ours already.
 _LISTS = {list, tuple, frozenset}
 _MOST_SHAPES = 500  # Of one query; lists of ids and words of a search come in many lengths.
 
@@ -51,7 +49,7 @@ class _Text:
         ]
         columns = [_named(column) for column in query._returning or ()]  # noqa: SLF001 - Peewee has no other place.
         self.names = [name for name, _ in columns]
-        self.converted = [(name, convert) for name, convert in columns if convert]
+        self.converted = [(at, convert) for at, (_, convert) in enumerate(columns) if convert]
 
     def run(self, values: list[Any]) -> list[Row]:
         given = [*self.constants, *values]
@@ -60,12 +58,10 @@ class _Text:
         )
         if not self.names:
             return []
-        rows = [dict(zip(self.names, row, strict=True)) for row in cursor.fetchall()]
-        for row in rows:
-            for name, convert in self.converted:
-                if (value := row[name]) is not None:
-                    row[name] = convert(value)
-        return rows
+        columns: list[Any] = [*zip(*cursor.fetchall(), strict=True)]
+        for at, convert in self.converted if columns else ():
+            columns[at] = [None if value is None else convert(value) for value in columns[at]]
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def prepared(build: Callable[..., Any]) -> Callable[..., list[Row]]:
@@ -128,5 +124,5 @@ def _named(column: Any) -> tuple[str, Convert | None]:
     node = column.unwrap() if isinstance(column, Alias) else column
     name = column.name if isinstance(column, Alias | Field) else str(column)
     if isinstance(node, Field):
-        return name, node.python_value if isinstance(node, _CONVERTED) else None
+        return name, database.conversions.get(type(node))
     return name, getattr(node, "_python_value", None)

@@ -5,15 +5,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from peewee import SQL, Field, IntegrityError, Node, NodeList, SqliteDatabase, fn
+from peewee import SQL, BooleanField, Field, IntegrityError, Node, NodeList, SqliteDatabase, fn
 
 from contacts_service.errors import Unavailable
 from contacts_service.models.admission import Admission
 from contacts_service.models.conditions import ALL_COUNTED, grams_of, matching, search_values
+from contacts_service.models.fields import JSONText, JSONTextField, TimeField
 from contacts_service.settings import Settings
 
 # Result codes (sqlite.org/rescode.html) of statements that were wrong, not of a database that is in trouble.
@@ -35,6 +37,9 @@ class SqliteBackend(SqliteDatabase):
     kind = "sqlite"
     admission: Admission
     field_types = {**SqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
+
+    # From what the driver returns to our values, where they differ.
+    conversions: ClassVar = {TimeField: datetime.fromisoformat, JSONTextField: JSONText, BooleanField: bool}
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(settings.sqlite_path or "").absolute()

@@ -51,7 +51,8 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
     total = counted.total
     # An offset behind the last contact would walk the whole index to find nothing.
     rows = read(matches, contact_list.Page(limit + 1, offset, after), counted) if offset < total else []
-    items = [shown(row) for row in rows[:limit]]
+    now = datetime.now(UTC)
+    items = [shown(row, now) for row in rows[:limit]]
     has_more = len(rows) > limit
     # The count is a query of its own: it may miss what came between the two.
     total = max(total, offset + len(items) if items else 0)

@@ -23,17 +23,18 @@ from contacts_service.services.search_text import searchable
 SERVICE_WINDOW = timedelta(hours=24)
 # How often a use case tries again when others create and delete what it looks for, before it gives up.
 ATTEMPTS = 5
+_INSIDE = [column.name for column in contacts.INSIDE]
 _SEARCHED = {"name", "profile_name", "phone_number"}
 
 
-def shown(contact: dict[str, Any]) -> dict[str, Any]:
-    """Turn a row into what callers see."""
+def shown(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
+    """Turn a row into what callers see, in its place."""
     last_inbound_at = contact["last_inbound_at"]
-    is_open = last_inbound_at is not None and datetime.now(UTC) - last_inbound_at < SERVICE_WINDOW
-    seen = {**contact, "service_window_open": is_open}
-    for inside in ("pk", "last_message_key"):
-        seen.pop(inside, None)
-    return seen
+    is_open = last_inbound_at is not None and (now or datetime.now(UTC)) - last_inbound_at < SERVICE_WINDOW
+    contact["service_window_open"] = is_open
+    for inside in _INSIDE:
+        contact.pop(inside, None)
+    return contact
 
 
 def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | None:
