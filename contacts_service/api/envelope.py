@@ -3,8 +3,9 @@
 from typing import Any
 
 import orjson
-from flask import Response, g
+from flask import Response, request
 
+from contacts_service.api.request_log import seen
 from contacts_service.metrics import ERRORS
 from contacts_service.models.fields import JSONText
 
@@ -18,7 +19,7 @@ def success(data: Any, status: int = 200, **headers: str) -> Response:
 def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:
     """Answer an error; ``errors`` tells what is wrong with which field."""
     ERRORS.labels(code).inc()
-    return _json(error_body(code, message, g.request_id, errors, **more), status)
+    return _json(error_body(code, message, seen(request).request_id, errors, **more), status)
 
 
 def error_body(

@@ -6,11 +6,12 @@ from itertools import islice
 from traceback import format_tb
 from typing import Any
 
-from flask import Flask, Response, g
+from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from contacts_service.api.entity_tags import tag_of
 from contacts_service.api.envelope import failure
+from contacts_service.api.request_log import seen
 from contacts_service.errors import (
     AccountForbidden,
     ContactExists,
@@ -156,7 +157,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _log.error("the request failed", extra={"traceback": _traceback(error), "request_id": g.request_id})
+    _log.error("the request failed", extra={"traceback": _traceback(error), "request_id": seen(request).request_id})
     return failure(500, "internal_error", CODES[500]["internal_error"])
 
 

@@ -2,8 +2,9 @@
 
 from ipaddress import ip_address
 
-from flask import Request, current_app, g
+from flask import Request, current_app, request
 
+from contacts_service.api.request_log import seen
 from contacts_service.errors import LocalOnly, Unauthenticated
 from contacts_service.models.accounts import Accounts
 from contacts_service.services.access import LOCAL_CALLER, Caller
@@ -39,14 +40,21 @@ def authenticate(request: Request) -> None:
 
     Raises Unauthenticated, LocalOnly, ScopeMissing, Unavailable.
     """
-    g.caller = caller = _caller(request, current_app.extensions["keyring"])
+    seen(request).caller = caller = _caller(request, current_app.extensions["keyring"])
     caller.require(SCOPES[request.method])
+
+
+def caller() -> Caller:
+    """Return who calls; only operations that ask for a key know."""
+    found = seen(request).caller
+    if found is None:
+        raise RuntimeError("nobody was asked for a key")
+    return found
 
 
 def accounts() -> Accounts:
     """Return the accounts that the caller is limited to, None for no limit."""
-    caller: Caller = g.caller
-    return caller.accounts
+    return caller().accounts
 
 
 def _caller(request: Request, keyring: Keyring) -> Caller:

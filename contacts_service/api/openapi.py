@@ -11,6 +11,7 @@ from flask import Flask, Response, send_from_directory
 from contacts_service import __version__
 from contacts_service.api.keys import SECURITY_SCHEMES
 from contacts_service.api.parsing import IdConverter
+from contacts_service.api.security import allow_page
 from schemas.envelope import Error
 
 DESCRIPTION = """
@@ -67,6 +68,7 @@ def create_api(app: Flask) -> flask_smorest.Api:
         },
     )
     app.add_url_rule("/docs/<path:filename>", view_func=swagger_ui_file)
+    app.after_request_funcs["api-docs"].append(allow_page)  # flask-smorest's blueprint of the documentation.
     return _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
 
 
@@ -82,7 +84,7 @@ class _Api(flask_smorest.Api):
 
 
 def swagger_ui_file(filename: str) -> Response:
-    return send_from_directory(SWAGGER_UI_FILES, filename, max_age=3600)
+    return allow_page(send_from_directory(SWAGGER_UI_FILES, filename, max_age=3600))
 
 
 def _schema_name(schema: Any) -> str:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from flask import Request, g
+from flask import Request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError, missing
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from contacts_service.api.errors import InvalidRequest
 from contacts_service.api.keys import authenticate
+from contacts_service.api.request_log import seen
 from schemas.fields import canonical_uuid
 
 _SLOW_BODY = 1.0  # Seconds since the request began.
@@ -90,7 +91,7 @@ def read_body(req: Request) -> bytes:
         raise InvalidRequest(["The body can't be read to its end."]) from error
     if req.content_length is None and len(body) == req.max_content_length:
         raise RequestEntityTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing.
-    if body and perf_counter() - g.began > _SLOW_BODY:
+    if body and perf_counter() - seen(req).began > _SLOW_BODY:
         authenticate(req)  # The key may have been revoked while the body came.
     return body
 

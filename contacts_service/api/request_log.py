@@ -5,17 +5,20 @@ No log line holds a phone number, a name of a person or a secret: of an address 
 
 import logging
 import re
+from collections.abc import Iterable
 from functools import cache
 from time import perf_counter
 from typing import Any
 
 import uuid_utils
-from flask import Flask, Response, g, has_request_context, request
+from flask import Flask, Request, has_request_context, request
 
 from contacts_service.metrics import REQUEST_SECONDS, REQUESTS
+from contacts_service.services.access import Caller
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _UNKNOWN = "(unknown)"
+_SEEN = "contacts.seen"  # Its place in the WSGI environment.
 _log = logging.getLogger(__name__)
 
 
@@ -24,7 +27,7 @@ class AddRequestId(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if has_request_context() and not hasattr(record, "request_id"):
-            record.request_id = g.get("request_id")
+            record.request_id = seen(request).request_id
         return True
 
 
@@ -56,28 +59,55 @@ LOGGING: dict[str, Any] = {
 }
 
 
+class Seen:
+    """What is known of a request while it is answered."""
+
+    __slots__ = ("began", "caller", "request_id", "rule", "status")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.began = perf_counter()
+        self.caller: Caller | None = None
+        self.rule: str | None = None  # None for an address that the service doesn't have.
+        self.status = 0
+
+
+def seen(request: Request) -> Seen:
+    found: Seen = request.environ[_SEEN]
+    return found
+
+
 def observe_requests(app: Flask) -> None:
-    """Give each request its id, log it, and count it."""
-    app.before_request(_begin)
-    app.after_request(_end)
+    """Give each request its id, log it, and count it. Around Flask, so that the time is all of the time."""
+    app.before_request(_see_rule)
+    answer = app.wsgi_app
+
+    def observed(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        seen = environ[_SEEN] = Seen(given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7()))
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            seen.status = int(status[:3])
+            return start_response(status, [*headers, ("X-Request-ID", seen.request_id)], exc_info)
+
+        body = answer(environ, start)
+        _tell(seen, environ["REQUEST_METHOD"])
+        return body
+
+    app.wsgi_app = observed  # type: ignore[method-assign]
 
 
-def _begin() -> None:
-    given = request.environ.get("HTTP_X_REQUEST_ID", "")
-    state = vars(g._get_current_object())  # noqa: SLF001 - Once, not by proxy three times.
-    state["request_id"] = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
-    state["caller"] = None
-    state["began"] = perf_counter()
+def _see_rule() -> None:
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy twice.
+    if rule := current.url_rule:
+        current.environ[_SEEN].rule = rule.rule
 
 
-def _end(response: Response) -> Response:
-    state = vars(g._get_current_object())  # noqa: SLF001
-    seconds = perf_counter() - state["began"]
-    response.headers.add("X-Request-ID", state["request_id"])
-    rule = request.url_rule
-    method = request.method if rule else _UNKNOWN  # Anybody may make methods and addresses up.
-    route = _template(rule.rule) if rule else _UNKNOWN
-    count, observe = _metrics(method, route, response.status_code)
+def _tell(seen: Seen, method: str) -> None:
+    seconds = perf_counter() - seen.began
+    method = method if seen.rule else _UNKNOWN  # Anybody may make methods and addresses up.
+    route = _template(seen.rule) if seen.rule else _UNKNOWN
+    count, observe = _metrics(method, route, seen.status)
     count.inc()
     observe.observe(seconds)
     _log.info(
@@ -85,13 +115,12 @@ def _end(response: Response) -> Response:
         extra={
             "method": method,
             "route": route,
-            "status": response.status_code,
+            "status": seen.status,
             "ms": round(seconds * 1000, 2),
-            "request_id": state["request_id"],
-            "key": state["caller"].name if state["caller"] else None,
+            "request_id": seen.request_id,
+            "key": seen.caller.name if seen.caller else None,
         },
     )
-    return response
 
 
 @cache

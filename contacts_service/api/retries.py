@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 
 from contacts_service.api.errors import InvalidRequest, service_error
+from contacts_service.api.keys import caller
 from contacts_service.api.parsing import read_body
 from contacts_service.errors import ServiceError, Unavailable, VersionMismatch
 from contacts_service.services.retries import Answer, once
@@ -34,7 +35,7 @@ def retriable(view: Callable[..., Response]) -> Callable[..., Response]:
             raise InvalidRequest({"Idempotency-Key": ["Not 1 to 255 printable ASCII characters."]})
         body = read_body(request)  # Before the transaction begins: it may come slowly.
         answer, is_replay = once(
-            _digest(g.caller.prefix or "", key), _request(body), lambda: _perform(view, args, kwargs)
+            _digest(caller().prefix or "", key), _request(body), lambda: _perform(view, args, kwargs)
         )
         response = Response(answer.body, answer.status, answer.headers, content_type="application/json")
         if is_replay:

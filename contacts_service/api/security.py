@@ -27,7 +27,6 @@ _OF_DATA = [
 
 def secure_answers(app: Flask) -> None:
     """Add the headers to every answer. Around Flask, which would check them anew each time."""
-    app.after_request(_allow_page)
     answer = app.wsgi_app
 
     def secured(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -41,7 +40,8 @@ def secure_answers(app: Flask) -> None:
     app.wsgi_app = secured  # type: ignore[method-assign]
 
 
-def _allow_page(response: Response) -> Response:
+def allow_page(response: Response) -> Response:
+    """Allow a page of the documentation what it needs."""
     if request.path.startswith(_PAGES):
         response.headers["Content-Security-Policy"] = _policy_of(response)
     return response

@@ -20,6 +20,8 @@ def normalise(text: str) -> str:
     >>> normalise("JOSÉ Straße İzmir")
     'jose strasse izmir'
     """
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     kept = "".join(character for character in decomposed if not _is_accent(character))
     return unicodedata.normalize("NFKC", kept.translate(_UNDECOMPOSED))
@@ -52,6 +54,8 @@ def alternatives(query: str) -> list[list[str]]:
     [['+1', '(234)', '567', 'smith'], ['1234567', 'smith']]
     """
     words = normalise(query).split()
+    if not any(map(_PHONE_PART.fullmatch, words)):
+        return [list(dict.fromkeys(words))] if words else []
     found = [words]
     # Neighbouring words that look like a phone number count by their digits, however these are grouped.
     runs = [list(run) for _, run in groupby(words, lambda word: bool(_PHONE_PART.fullmatch(word)))]
