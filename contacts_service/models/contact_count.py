@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peewee import BigIntegerField, CompositeKey, IntegerField, TextField, fn
+from peewee import SQL, BigIntegerField, CompositeKey, IntegerField, TextField, fn
 
 from contacts_service.models.database import Table
 from contacts_service.models.prepared import prepared
@@ -54,5 +54,5 @@ def _count_assigned(assigned_to: Any, accounts: Any) -> Any:
 
 
 def _sum(table: Any, accounts: Any) -> Any:
-    query = table.select(fn.COALESCE(fn.SUM(table.contacts), 0).alias("total"))
+    query = table.select(fn.COALESCE(fn.SUM(table.contacts), SQL("0")).alias("total"))
     return query if accounts is None else query.where(table.account.in_(accounts))

@@ -16,7 +16,7 @@ from contacts_service.models.contacts import (
     ContactTag,
 )
 from contacts_service.models.database import database
-from contacts_service.models.prepared import Row, prepared
+from contacts_service.models.prepared import Row, Written, prepared
 
 _SORTED_AT_ONCE = 200  # So few matches are sorted within a millisecond.
 _PATIENCE = 8  # Times of the rows that are expected to hold a page: matches may stand together somewhere behind.
@@ -90,12 +90,14 @@ def read_created(filters: Filters, page: Page, counted: Count) -> list[Row]:
 
 
 def _read(read: Any, filters: Filters, page: Page, counted: Count, place: Any) -> list[Row]:
+    # Where an index has the list's order, the best way is the same whatever is asked for; elsewhere it isn't.
+    limit = Written(page.limit) if not (filters.ids or filters.tags or filters.searches) else page.limit
     if most := _walk(filters, page, counted):
-        rows: list[Row] = read(_values(filters, by_row=True), place, (page.limit, page.offset or None, most))
+        rows: list[Row] = read(_values(filters, by_row=True), place, (limit, page.offset or None, most))
         if len(rows) == page.limit:
             return rows
         # The end of the list, or matches that stand together further behind.
-    return list(read(_values(filters), place, (page.limit, page.offset or None, None)))
+    return list(read(_values(filters), place, (limit, page.offset or None, None)))
 
 
 def _walk(filters: Filters, page: Page, counted: Count) -> int | None:

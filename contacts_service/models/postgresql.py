@@ -28,6 +28,7 @@ _NOT_THERE = {"42P01", "42703", "3F000", "3D000", "42501"}  # No such table, col
 # prepared statement that is there already, behind a pooler that says nothing of itself.
 _FAULTS = {"25006", "25P03", "25P04", "42P05"}
 
+_HEEDED = "contacts.options_are_heeded"  # A setting of our own, which no server has by itself.
 _LONGEST_GRAM, _SHORTEST_BEGINNING = 6, 3  # See migration 0005.
 _FOUND = "contact_grams(search_text) @@ CAST(%s AS tsquery)"
 
@@ -97,11 +98,9 @@ class PostgresqlBackend(PostgresqlDatabase):
             "connect_timeout": max(2, int(self._timeout)),  # libpq waits no less than two seconds.
             "tcp_user_timeout": milliseconds,
         }
-        # A plan for any search at all, as prepared statements get one, wouldn't use the index.
-        options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c plan_cache_mode=force_custom_plan"
-        # A search of ten million contacts remembers places of a hundred thousand pages, and takes too little time
-        # for compiling its conditions to pay.
-        options += " -c work_mem=32MB -c jit=off"
+        # A search of ten million contacts remembers places of a hundred thousand pages, and takes too little time for
+        # compiling its conditions to pay.
+        options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c work_mem=32MB -c jit=off -c {_HEEDED}=yes"
         try:
             opened = _Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
         except psycopg.OperationalError as error:
@@ -113,11 +112,11 @@ class PostgresqlBackend(PostgresqlDatabase):
         if opened.info.parameter_status("TimeZone") != "UTC":  # A pooler may leave the server's own.
             opened.adapters.register_loader("timestamptz", _InUtc)
         try:
-            [(plans,)] = opened.execute("SELECT current_setting('plan_cache_mode')").fetchall()
+            [(heeded,)] = opened.execute("SELECT current_setting(%s, true)", [_HEEDED]).fetchall()
         except psycopg.Error:
             opened.close()
             raise
-        if plans != "force_custom_plan":
+        if not heeded:
             # A pooler is between that was told to ignore options. It may give each transaction another server
             # connection, on which nothing is prepared.
             opened.prepare_threshold = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from peewee import Alias, Field, Node
+from peewee import SQL, Alias, Field, Node
 
 from contacts_service.models.database import database
 
@@ -26,6 +26,13 @@ class Parameter(Node):
 
     def __sql__(self, ctx: Any) -> Any:
         return ctx.value(_Slot(self.position, self.convert or ctx.state.converter), converter=False)
+
+
+class Written(int):
+    """A number that is written into the query, so that a database may plan once and for all by it.
+
+    There is a query of its own for each, so it has to be one of few.
+    """
 
 
 class _Slot:
@@ -91,6 +98,8 @@ def _shape(argument: Any, values: list[Any]) -> Any:
     """Collect the values of an argument, and return what is left of it without them."""
     if argument is None:
         return None
+    if type(argument) is Written:
+        return argument
     if type(argument) in _LISTS:
         return tuple([_shape(item, values) for item in argument])
     if type(argument) is dict:  # Columns and their values, which may be documents.
@@ -103,6 +112,8 @@ def _shape(argument: Any, values: list[Any]) -> Any:
 def _stand_in(argument: Any, positions: Any) -> Any:
     if argument is None:
         return None
+    if type(argument) is Written:
+        return SQL(str(argument))
     if type(argument) in _LISTS:
         return [_stand_in(item, positions) for item in argument]
     if type(argument) is dict:
