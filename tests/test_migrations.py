@@ -188,7 +188,8 @@ def test_the_steps_that_count_and_index_contacts_know_those_that_are_there(empty
     with database.connection_context():
         assert [count_contacts(accounts) for accounts in (None, ["none"], [account])] == [3, 1, 2]
         assert [count_assigned(None, None), count_assigned(None, [account]), count_assigned(user, None)] == [2, 1, 1]
-        found = [database.count_matches([terms], [account]) for terms in (["number1"], ["a", "numb"], ["number0"])]
+        searches = [[database.search_values(terms)] for terms in (["number1"], ["a", "numb"], ["number0"])]
+        found = [database.count_matches(search, [account]) for search in searches]
         assert found == [(1, 2), (2, 2), (0, 2)]
 
 

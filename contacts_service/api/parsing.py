@@ -51,10 +51,9 @@ def _loader(schema: type[Schema]) -> Callable[[Any], Any]:
         return schema(only=names | always)
 
     def load(data: Any) -> Any:
-        names = data.keys() if isinstance(data, dict) else None
+        is_known = isinstance(data, dict) and data.keys() <= whole.fields.keys()
         try:
-            is_known = names is not None and names <= whole.fields.keys()
-            return (of_names(frozenset(names)) if names and is_known else whole).load(data)
+            return (of_names(frozenset(data)) if is_known else whole).load(data)
         except ValidationError as error:
             raise InvalidRequest(error.normalized_messages()) from error
 

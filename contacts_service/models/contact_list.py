@@ -44,32 +44,44 @@ class Filters(NamedTuple):
     """Alternatives of a search: terms that all have to appear in the search text."""
 
 
-class Count(NamedTuple):
-    """How many contacts match, and of how many; None where that was not found out on the way."""
-
-    total: int
-    among: int | None = None
-
-
 class Page(NamedTuple):
-    """Which rows to read: from an offset, or from behind a place."""
+    """Which rows to read: from an offset, or from behind a place, in the recent order or that of creation."""
 
     limit: int
     offset: int = 0
     after: Place | None = None
+    is_recent: bool = True
 
 
-def count(filters: Filters) -> Count:
+def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
+    """Count all contacts that match, and read a page of them."""
+    found = [database.search_values(terms) for terms in filters.searches]
+    total, among = _counted(filters, found)
+    if page.offset >= total:  # It would walk the whole index to find nothing.
+        return total, []
+    plain, read, place = filters[:-1], _recent if page.is_recent else _created, _place(page)
+    # Where an index has the list's order, the best way is the same whatever is asked for; elsewhere it isn't.
+    limit = Written(page.limit) if not (filters.ids or filters.tags or found) else page.limit
+    if most := _walk(filters, page, total, among):
+        compared = [database.search_values(terms, by_row=True) for terms in filters.searches]
+        rows = read((*plain, compared), place, (limit, page.offset or None, most))
+        if len(rows) == page.limit:
+            return total, rows
+        # The end of the list, or matches that stand together further behind.
+    return total, read((*plain, found), place, (limit, page.offset or None, None))
+
+
+def _counted(filters: Filters, found: list[dict[str, str]]) -> tuple[int, int | None]:
+    """Count the contacts that match, and all of the same accounts or None where nobody needs to know."""
     accounts = _accounts_of(filters)
     if not (filters.ids or filters.tags or filters.equal.keys() - {"account_id", "assigned_to"}):
         is_assigned = "assigned_to" in filters.equal
-        if not filters.searches and is_assigned:
-            return Count(count_assigned(filters.equal["assigned_to"], accounts))
-        if not filters.searches:
-            return Count(count_contacts(accounts))
-        if not is_assigned and (counted := database.count_matches(filters.searches, accounts)):
-            return Count(*counted)
-    return Count(int(_count(_values(filters))[0]["total"]))
+        if not found:
+            user_id = filters.equal.get("assigned_to")
+            return count_assigned(user_id, accounts) if is_assigned else count_contacts(accounts), None
+        if not is_assigned and (counted := database.count_matches(found, accounts)):
+            return counted
+    return int(_count((*filters[:-1], found))[0]["total"]), None
 
 
 def _accounts_of(filters: Filters) -> list[str] | None:
@@ -78,44 +90,23 @@ def _accounts_of(filters: Filters) -> list[str] | None:
     return None if filters.accounts is None else list(filters.accounts)
 
 
-def read_recent(filters: Filters, page: Page, counted: Count) -> list[Row]:
-    """Read in the recent order."""
-    place = page.after and (page.after.last_message_at or _NO_MESSAGE, page.after.created_at, page.after.id)
-    return _read(_recent, filters, page, counted, place)
+def _place(page: Page) -> tuple[Any, ...] | None:
+    if page.after is None:
+        return None
+    last_message_at, *created = page.after
+    return (last_message_at or _NO_MESSAGE, *created) if page.is_recent else tuple(created)
 
 
-def read_created(filters: Filters, page: Page, counted: Count) -> list[Row]:
-    """Read in the order of creation, oldest first."""
-    return _read(_created, filters, page, counted, page.after and (page.after.created_at, page.after.id))
-
-
-def _read(read: Any, filters: Filters, page: Page, counted: Count, place: Any) -> list[Row]:
-    # Where an index has the list's order, the best way is the same whatever is asked for; elsewhere it isn't.
-    limit = Written(page.limit) if not (filters.ids or filters.tags or filters.searches) else page.limit
-    if most := _walk(filters, page, counted):
-        rows: list[Row] = read(_values(filters, by_row=True), place, (limit, page.offset or None, most))
-        if len(rows) == page.limit:
-            return rows
-        # The end of the list, or matches that stand together further behind.
-    return list(read(_values(filters), place, (limit, page.offset or None, None)))
-
-
-def _walk(filters: Filters, page: Page, counted: Count) -> int | None:
+def _walk(filters: Filters, page: Page, total: int, among: int | None) -> int | None:
     """Tell how many rows of the list's order to look at, or None to sort what the search finds.
 
     One match in twenty is met sooner than fifty thousand matches are sorted.
     """
-    total, among = counted
     has_order = filters.accounts is None or len(filters.accounts) == 1 or "account_id" in filters.equal
     if among is None or total < _SORTED_AT_ONCE or not has_order:
         return None
     expected = (page.offset + page.limit) * among // total
     return expected * _PATIENCE if expected < total else None
-
-
-def _values(filters: Filters, *, by_row: bool = False) -> tuple[Any, ...]:
-    searches = [database.search_values(terms, by_row=by_row) for terms in filters.searches]
-    return (*filters[:-1], searches)
 
 
 @prepared

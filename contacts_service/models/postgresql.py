@@ -193,11 +193,11 @@ class PostgresqlBackend(PostgresqlDatabase):
         """Split terms into a tsquery and those that rows are compared with."""
         return search_values(terms, by_row=by_row, longest_gram=_LONGEST_GRAM, query=_query)
 
-    def count_matches(self, searches: list[list[str]], accounts: list[str] | None) -> tuple[int, int]:
+    def count_matches(self, searches: list[dict[str, str]], accounts: list[str] | None) -> tuple[int, int]:
         """Count what matches any of these searches, and all contacts of these accounts."""
         conditions: list[str] = []
         parameters: list[Any] = []
-        for values in map(self.search_values, searches):
+        for values in searches:
             tests = [_FOUND if kind == "grams" else "STRPOS(search_text, %s) > 0" for kind in values]
             conditions.append(" AND ".join(tests))
             parameters += values.values()

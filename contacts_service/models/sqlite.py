@@ -155,15 +155,14 @@ class SqliteBackend(SqliteDatabase):
         """Split terms into a query for FTS5 and those that rows are compared with."""
         return search_values(terms, by_row=by_row, longest_gram=_LONGEST_GRAM, query=_query)
 
-    def count_matches(self, searches: list[list[str]], accounts: list[str] | None) -> tuple[int, int] | None:
+    def count_matches(self, searches: list[dict[str, str]], accounts: list[str] | None) -> tuple[int, int] | None:
         """Count what matches any of these searches by the index alone, and all contacts of these accounts.
 
         None where rows have to be looked at.
         """
-        queries = [self.search_values(terms) for terms in searches]
-        if any(len(values) > 1 for values in queries):
+        if any(len(values) > 1 for values in searches):
             return None
-        query = _any(f"({values['grams']})" for values in queries)
+        query = _any(f"({values['grams']})" for values in searches)
         among = ALL_COUNTED
         if accounts is not None:
             query = f"({_any(_quoted(_ACCOUNT + account) for account in accounts)}) AND ({query})"

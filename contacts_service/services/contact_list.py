@@ -11,7 +11,7 @@ import orjson
 from contacts_service.errors import InvalidCursor
 from contacts_service.models import contact_list
 from contacts_service.models.accounts import Accounts
-from contacts_service.models.contact_list import Filters, Place
+from contacts_service.models.contact_list import Filters, Place, read_page
 from contacts_service.models.database import reading
 from contacts_service.services.access import require_account
 from contacts_service.services.contact_steps import shown
@@ -44,13 +44,9 @@ def list_contacts(  # noqa: PLR0913 - They are the list's query parameters.
         require_account(accounts, equal["account_id"])
     filters = orjson.dumps([sort, search, ids, tags, sorted(equal.items())])
     after = _decode(cursor, filters) if cursor else None
-    read = contact_list.read_created if sort == "created" else contact_list.read_recent
     matches = Filters(accounts, equal, ids, tags, alternatives(search))
     offset = 0 if after else ((page or 1) - 1) * limit
-    counted = contact_list.count(matches)
-    total = counted.total
-    # An offset behind the last contact would walk the whole index to find nothing.
-    rows = read(matches, contact_list.Page(limit + 1, offset, after), counted) if offset < total else []
+    total, rows = read_page(matches, contact_list.Page(limit + 1, offset, after, is_recent=sort == "recent"))
     now = datetime.now(UTC)
     items = [shown(row, now) for row in rows[:limit]]
     has_more = len(rows) > limit
