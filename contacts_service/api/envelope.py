@@ -12,8 +12,10 @@ from contacts_service.models.fields import JSONText
 
 def success(data: Any, status: int = 200, **headers: str) -> Response:
     """Answer ``{"status": "success", "data": …}``. Header names are given with underscores."""
-    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return Response(encode({"status": "success", "data": data}), status, named, content_type="application/json")
+    response = _json({"status": "success", "data": data}, status)
+    for name, value in headers.items():
+        response.headers.add(name.replace("_", "-"), value)
+    return response
 
 
 def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:
