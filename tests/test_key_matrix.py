@@ -10,6 +10,7 @@ from caller import Answer, Caller
 from conftest import make_key
 from flask import Flask
 
+from contacts_service.models import contact_list
 from contacts_service.models.database import database
 from contacts_service.models.keys import ApiKey
 from contacts_service.services.access import SCOPES
@@ -228,6 +229,40 @@ def test_a_key_for_two_accounts_sees_both_in_one_order(app: Flask) -> None:
     assert page["total"] == 2
     rest = both.get("/api/contacts", limit=1, cursor=page["next_cursor"]).data
     assert [page["items"][0]["id"], rest["items"][0]["id"]] == [other.contact, own.contact]
+
+
+@pytest.mark.parametrize("query", [{}, {"assigned_to": UNKNOWN}, {"search": "smith"}, {"search": "s 1"}])
+@pytest.mark.parametrize("sort", ["recent", "created"])
+def test_a_key_for_several_accounts_pages_through_all_of_them_in_one_order(
+    app: Flask, query: dict[str, str], sort: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
+    everybody = Caller(app, make_key(app))
+    accounts = [OWN, OTHER, None, UNKNOWN]
+    for number in range(40):
+        body = {"phone_number": f"+1234567{number:03}", "name": "Smith", "account_id": accounts[number * 7 % 11 % 4]}
+        contact = everybody.post("/api/contacts", body).data["id"]
+        if number % 3 == 0:
+            everybody.put(f"/api/contacts/{contact}/assign", {"user_id": UNKNOWN})
+        if number % 4 == 0:
+            at = f"2026-01-01T00:00:{number // 8:02}Z"  # Some of the same moment.
+            message = {"direction": "incoming", "type": "text", "content": {"body": "Hi"}, "timestamp": at}
+            everybody.post(f"/api/contacts/{contact}/messages", message)
+    items = everybody.get("/api/contacts", limit=100, sort=sort, **query).data["items"]
+    expected = [item["id"] for item in items if item["account_id"] in {OWN, OTHER, UNKNOWN}]
+    several = Caller(app, make_key(app, accounts=[UNKNOWN, OTHER, OWN]))
+    by_page: list[str] = []
+    by_cursor: list[str] = []
+    cursor: dict[str, str] = {}
+    for page in range(1, 1 - -len(expected) // 4):
+        found = several.get("/api/contacts", limit=4, page=page, sort=sort, **query).data
+        assert found["total"] == len(expected)
+        by_page += [item["id"] for item in found["items"]]
+        found = several.get("/api/contacts", limit=4, sort=sort, **query, **cursor).data
+        by_cursor += [item["id"] for item in found["items"]]
+        cursor = {"cursor": found["next_cursor"]}
+    assert cursor == {"cursor": None}
+    assert by_page == by_cursor == expected
 
 
 def test_a_conflict_is_told_of_the_own_account_alone(app: Flask) -> None:

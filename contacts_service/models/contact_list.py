@@ -1,6 +1,7 @@
 """Reading the table of contacts page by page."""
 
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any, NamedTuple
 
 from peewee import SQL, NodeList, Select
@@ -19,6 +20,7 @@ from contacts_service.models.database import database
 from contacts_service.models.prepared import Row, Written, prepared
 
 _SORTED_AT_ONCE = 200  # So few matches are sorted within a millisecond.
+_MOST_MERGED = 50  # Accounts whose lists are merged. A key of more reads all of its contacts.
 _PATIENCE = 8  # Times of the rows that are expected to hold a page: matches may stand together somewhere behind.
 _NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # See NO_MESSAGE in models/contacts.py.
 
@@ -55,6 +57,8 @@ class Page(NamedTuple):
 
 def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
     """Count all contacts that match, and read a page of them."""
+    if "account_id" in filters.equal:
+        filters = filters._replace(accounts=None)  # Whoever asks for it may see it.
     found = [database.search_values(terms) for terms in filters.searches]
     total, among = _counted(filters, found)
     if page.offset >= total:  # It would walk the whole index to find nothing.
@@ -65,7 +69,7 @@ def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
     if most := _walk(filters, page, total, among):
         compared = [database.search_values(terms, by_row=True) for terms in filters.searches]
         rows = read((*plain, compared), place, (limit, page.offset or None, most))
-        if len(rows) == page.limit:
+        if len(rows) == page.limit or not found:
             return total, rows
         # The end of the list, or matches that stand together further behind.
     return total, read((*plain, found), place, (limit, page.offset or None, None))
@@ -98,14 +102,19 @@ def _place(page: Page) -> tuple[Any, ...] | None:
 
 
 def _walk(filters: Filters, page: Page, total: int, among: int | None) -> int | None:
-    """Tell how many rows of the list's order to look at, or None to sort what the search finds.
+    """Tell how many rows of the list's order to look at, or None to sort what the filters find.
 
-    One match in twenty is met sooner than fifty thousand matches are sorted.
+    One match in twenty is met sooner than fifty thousand matches are sorted. The order of several accounts is in no
+    index, but that of each is.
     """
-    has_order = filters.accounts is None or len(filters.accounts) == 1 or "account_id" in filters.equal
-    if among is None or total < _SORTED_AT_ONCE or not has_order:
+    needed, accounts = page.offset + page.limit, len(filters.accounts or ())
+    if accounts > _MOST_MERGED or filters.ids or filters.tags:
         return None
-    expected = (page.offset + page.limit) * among // total
+    if not filters.searches:
+        return needed if accounts > 1 else None
+    if among is None or total < _SORTED_AT_ONCE:
+        return None
+    expected = needed * among // total
     return expected * _PATIENCE if expected < total else None
 
 
@@ -116,52 +125,69 @@ def _count(filters: Any) -> Any:
 
 @prepared
 def _recent(filters: Any, place: Any, span: Any) -> Any:
-    *plain, searches = filters
-    query = _matching(*plain)
+    behind: list[Any] = []
     if place:
         recency, created_at, contact_id = place
         recency, created_at = recency.of(Contact.recency), created_at.of(Contact.created_at)
         # The first condition is a range of the index, so the cost is that of a first page; the second takes the
         # place itself and what shares its times out of that range.
-        query = query.where(
+        behind = [
             NodeList((_row(Contact.recency, Contact.created_at), SQL("<="), _row(recency, created_at))),
             NodeList((Contact.recency, SQL("<"), recency))
             | (Contact.created_at < created_at)
             | (Contact.id > contact_id),
-        )
-    return _page(query, searches, RECENT_ORDER, span)
+        ]
+    return _page(filters, behind, RECENT_ORDER, span)
 
 
 @prepared
 def _created(filters: Any, place: Any, span: Any) -> Any:
-    *plain, searches = filters
-    query = _matching(*plain)
+    behind: list[Any] = []
     if place:
         created_at, contact_id = place
         there = _row(created_at.of(Contact.created_at), contact_id)
-        query = query.where(NodeList((_row(Contact.created_at, Contact.id), SQL(">"), there)))
-    return _page(query, searches, CREATED_ORDER, span)
+        behind = [NodeList((_row(Contact.created_at, Contact.id), SQL(">"), there))]
+    return _page(filters, behind, CREATED_ORDER, span)
 
 
-def _page(query: Any, searches: Any, order: Any, span: Any) -> Any:
-    """Read in an order what a search finds, or what it finds among the ``most`` first rows."""
+def _page(filters: Any, behind: list[Any], order: Any, span: Any) -> Any:
+    """Read in an order what the filters find, or what they find among the ``most`` first rows of each account."""
     limit, offset, most = span
     if most:
-        near = query.select(Contact.id, Contact.search_text).order_by(*order).limit(most).alias("near")
-        found = Select([near], [near.c.id]).where(_any_of(searches, None, near.c.search_text)).limit(limit)
+        near, near_order = _near(filters, behind, order, most)
+        found = Select([near], [near.c.id]).order_by(*near_order)
+        found = found.where(_any_of(filters[-1], None, near.c.search_text)) if filters[-1] else found
     else:
-        query = query.where(_any_of(searches, Contact.pk, Contact.search_text)) if searches else query
-        found = query.select(Contact.id).order_by(*order).limit(limit)
+        query = _behind(_matching(*filters), behind)
         if not offset:
             return query.select(*SUMMARY).order_by(*order).limit(limit)
+        found = query.select(Contact.id).order_by(*order)
     # The way there is in the index alone, or in few columns; whole are only the rows of the page.
-    ids = found.offset(offset) if offset else found
+    ids = found.limit(limit).offset(offset) if offset else found.limit(limit)
     return Contact.select(*SUMMARY).where(Contact.id.in_(ids)).order_by(*order)
+
+
+def _near(filters: Any, behind: list[Any], order: Any, most: Any) -> tuple[Any, list[Any]]:
+    """Make the query for the first rows of an order, as a table, and the order that is still to be made of them."""
+    accounts, *others, _ = filters
+    columns = (Contact.id, Contact.search_text, Contact.recency, Contact.created_at)
+    firsts = [
+        _behind(_matching(each, *others), behind).select(*columns).order_by(*order).limit(most)
+        for each in ([[account] for account in accounts] if accounts else [None])
+    ]
+    if len(firsts) == 1:
+        return firsts[0].alias("near"), []  # Both databases keep the order of what they read from.
+    parts = [Select([query.alias(f"near_{number}")], [SQL("*")]) for number, query in enumerate(firsts)]
+    near = reduce(lambda merged, part: merged.union_all(part), parts).alias("near")
+    return near, [near.c.recency.desc(), near.c.created_at.desc(), near.c.id] if order is RECENT_ORDER else [
+        near.c.created_at,
+        near.c.id,
+    ]
 
 
 def _matching(accounts: Any, equal: dict[str, Any], ids: Any, tags: Any, searches: Any = None) -> Any:
     query = Contact.select()
-    if accounts is not None and "account_id" not in equal:
+    if accounts is not None:
         query = query.where(of_accounts(Contact.account_id, accounts))
     for column, value in equal.items():
         field = Contact._meta.fields[column]  # noqa: SLF001 - Peewee's documented place for fields by name.
@@ -173,6 +199,10 @@ def _matching(accounts: Any, equal: dict[str, Any], ids: Any, tags: Any, searche
     if searches:
         query = query.where(_any_of(searches, Contact.pk, Contact.search_text))
     return query
+
+
+def _behind(query: Any, conditions: list[Any]) -> Any:
+    return query.where(*conditions) if conditions else query
 
 
 def _any_of(searches: Any, pk: Any, search_text: Any) -> Any:
