@@ -60,6 +60,8 @@ def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
     if "account_id" in filters.equal:
         filters = filters._replace(accounts=None)  # Whoever asks for it may see it.
     found = [database.search_values(terms) for terms in filters.searches]
+    if found and _has_fewer(filters, found):
+        found = [database.search_values(terms, by_row=True) for terms in filters.searches]
     total, among = _counted(filters, found)
     if page.offset >= total:  # It would walk the whole index to find nothing.
         return total, []
@@ -73,6 +75,17 @@ def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
             return total, rows
         # The end of the list, or matches that stand together further behind.
     return total, read((*plain, found), place, (limit, page.offset or None, None))
+
+
+def _has_fewer(filters: Filters, found: list[dict[str, str]]) -> bool:
+    """Tell whether other filters leave fewer contacts than the search does, so that it is better done row by row."""
+    if filters.ids or filters.equal.keys() & {"phone_number", "bsuid"}:
+        return True
+    if "assigned_to" not in filters.equal:
+        return False
+    accounts = _accounts_of(filters)
+    matches = database.count_matches(found, accounts)
+    return matches is not None and matches[0] > count_assigned(filters.equal["assigned_to"], accounts)
 
 
 def _counted(filters: Filters, found: list[dict[str, str]]) -> tuple[int, int | None]:
