@@ -6,6 +6,7 @@ A process of its own each time, as the service's tables belong to one database i
 import gc
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,11 +19,13 @@ from benchmarks.floor import create_floor
 from benchmarks.in_process import call, data_of, environ_of, interleaved, query_time, timed
 from benchmarks.keys import headers_for
 from benchmarks.operations import Operation, Request, all_operations, at_depth, searching
+from benchmarks.profiles import CALLS, profile
 from contacts_service.app import create_app, prepare
 from contacts_service.settings import Settings
 
 PATIENCE = 120.0  # Seconds that a query may take here, so that slow ones can be told too.
 BUDGET = 1.2
+_PROFILED = ("get", "list", "search: 1 match", "record a message")
 # What cannot be the same when two make it.
 _OF_THE_MOMENT = {
     *("id", "next_cursor", "created_at", "updated_at", "version", "timestamp", "phone_number", "wa_message_id"),
@@ -71,9 +74,10 @@ def measure(url: str, size: int) -> dict[str, Any]:
             **interleaved({side: bench.contender(side, operation) for side in bench.apps}, BUDGET),
             **_statements(bench, operation),
         }
+    profiles = {name: _profiles(bench, name) for name in _PROFILED}
     specials = {name: interleaved(contenders, 2 * BUDGET) for name, contenders in _specials(bench).items()}
     _remove_created(bench)
-    return {"contacts": size, "operations": results, "specials": specials}
+    return {"contacts": size, "operations": results, "specials": specials, "profiles": profiles}
 
 
 def check_same_answer(bench: Bench, operation: Operation) -> None:
@@ -104,6 +108,15 @@ def _statements(bench: Bench, operation: Operation) -> dict[str, Any]:
         lines = statements.plan(bench.connection, statement)
         queries.append({"sql": statement.sql, "plan": lines, "scans": statements.scans_of(lines)})
     return {"queries": queries, "transactions": statements.transactions_of(sent)}
+
+
+def _profiles(bench: Bench, name: str) -> dict[str, dict[str, float]]:
+    operation = bench.named(name)
+    profiles = {}
+    for side, app in bench.apps.items():
+        environs = [environ_of(operation.request(turn), bench.headers) for turn in range(CALLS)]
+        profiles[side] = profile(partial(call, app), environs)
+    return profiles
 
 
 def _specials(bench: Bench) -> dict[str, dict[str, Callable[[int], float]]]:

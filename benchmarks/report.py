@@ -48,6 +48,7 @@ def write_documents(results: Results, sizes: list[int]) -> None:
     for size in sizes:
         parts += [f"## {size:,} contacts\n", _target_table(targets(results, size)), _time_table(results, size)]
         parts.append(_served_table(results, size))
+    parts += ["## Whose code the time goes to\n", _PROFILES, _profile_table(results, first)]
     parts += ["## Fill\n", _fill_table(results), f"## Queries and plans, {first:,} contacts\n", _plans(results, first)]
     (_DOCS / "benchmarks.md").write_text("\n".join(part for part in parts if part).rstrip() + "\n")
     ratios = [target for target in targets(results, first) if target.name.endswith("÷ floor")]
@@ -73,6 +74,25 @@ of their medians. Times differ from machine to machine, ratios less so.
   connections, on the same machine.
 - What the container image adds to its base is not measured here: `docker history contacts-service` tells it.
 """
+
+
+_PROFILES = """Shares of a profile, which makes calls of functions look dearer than they are: what a request's time
+goes to between the server and the driver. What Python and its library do counts for whoever called them.
+"""
+
+
+def _profile_table(results: Results, size: int) -> str:
+    found = {kind: by_size[size]["profiles"] for kind, by_size in results.items() if size in by_size}
+    shares = [shares for profiles in found.values() for sides in profiles.values() for shares in sides.values()]
+    owners = sorted(
+        {owner for each in shares for owner in each}, key=lambda owner: -sum(e.get(owner, 0) for e in shares)
+    )
+    rows = [["", "", "", *owners]]
+    for kind, profiles in found.items():
+        for name, sides in profiles.items():
+            for side, of in sides.items():
+                rows.append([name, _TITLES[kind], side, *(f"{of.get(owner, 0):.0%}" for owner in owners)])
+    return _table(rows)
 
 
 def _target_table(found: list[Target]) -> str:
