@@ -245,6 +245,20 @@ def test_a_key_of_an_account_counts_and_finds_the_matches_of_its_account_alone(a
         assert caller.get("/api/contacts", search=search, account_id=ACCOUNT).data["total"] == each
 
 
+def test_a_search_beside_another_filter_finds_the_same_whichever_leaves_fewer(caller: Caller) -> None:
+    user = OTHER_ACCOUNT
+    ids = [caller.create(f"+12345678{number:02}", name="Ann" if number < 20 else "Ben")["id"] for number in range(30)]
+    for contact in ids[17:23]:
+        caller.put(f"/api/contacts/{contact}/assign", {"user_id": user})
+    for search, expected in (("ann", ids[17:20]), ("ben", ids[20:23]), ("ann 1234567819", [ids[19]]), ("carl", [])):
+        found = caller.get("/api/contacts", search=search, assigned_to=user, sort="created").data
+        assert ([item["id"] for item in found["items"]], found["total"]) == (expected, len(expected))
+    assert caller.get("/api/contacts", search="ann", assigned_to="none").data["total"] == 17
+    assert caller.names(search="ann", ids=",".join(ids[18:22])) == ["Ann", "Ann"]
+    assert caller.names(search="ann", phone_number="+1234567820") == []
+    assert caller.names(search="ben", phone_number="+1234567820") == ["Ben"]
+
+
 @pytest.mark.parametrize("sort", ["recent", "created"])
 def test_walking_the_order_finds_what_sorting_the_matches_finds(
     caller: Caller, sort: str, monkeypatch: pytest.MonkeyPatch
