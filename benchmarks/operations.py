@@ -67,6 +67,7 @@ def all_operations(run: Run, ask: Ask, size: int) -> list[Operation]:
         Operation("search: phone number", LIST, lambda turn: _list(search=_pick(numbers, turn)), 1),
         searching("search: one character", people.DENSE_SHORT.name[:1], size // 20),
         searching("search: two characters", people.DENSE_SHORT.name[:2], size // 20),
+        searching("search: almost every contact", "+"),
         at_depth("cursor: 10 % deep", 0.1, ask, size),
         Operation("page in the middle", LIST, lambda _: _list(page=str(size // 40))),
         *_writes(run, size),

@@ -64,7 +64,7 @@ class Planted(NamedTuple):
     offset: int
 
 
-# Their trigrams are those of common names (Hannah, Anne, Elena, Sandra), as a search's mostly are. Where a name is
+# They share parts with common names (Hannah, Anne, Elena, Sandra), as what is searched mostly does. Where a name is
 # there for its first one and two characters, these appear in no other name either.
 RARE = Planted("Hannelore", 1, 3)
 HUNDRED = Planted("Marisandra", 100, 7)

@@ -23,7 +23,7 @@ from flask import Flask
 from peewee import fn
 
 from contacts_service.app import create_app, prepare
-from contacts_service.models.contact_count import ContactCount
+from contacts_service.models.contact_count import AssignedCount, ContactCount
 from contacts_service.models.contacts import Contact
 from contacts_service.models.database import connect, database, reading
 from contacts_service.models.flows import Flow
@@ -92,7 +92,13 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
     with reading():
         for table in (Contact, Flow, ApiKey, FirstAnswer):
             table.delete().execute()
-        assert ContactCount.select(fn.SUM(ContactCount.contacts)).scalar() in {0, None}, "the triggers count"
+        for table, key in ((ContactCount, ContactCount.account), (AssignedCount, AssignedCount.assigned_to)):
+            totals = table.select(fn.SUM(table.contacts)).group_by(key).tuples()
+            assert {total for (total,) in totals} <= {0}, "the triggers count"
+        if database.kind == "sqlite":
+            database.execute_sql("INSERT INTO contact_search (contact_search, rank) VALUES ('integrity-check', 1)")
+        else:
+            assert database.execute_sql("SELECT count(*) FROM contact_search").fetchone() == (0,)
     app.extensions["keyring"] = Keyring()
     yield app
     database.initialize(backend)

@@ -283,3 +283,10 @@ def test_a_repeated_key_in_json_counts_once_as_the_last(caller: Caller) -> None:
     body = '{"phone_number": "+1234567890", "name": "first", "name": "last"}'
     answer = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
     assert answer.data["name"] == "last"
+
+
+def test_a_query_of_raw_bytes_that_are_no_utf8(caller: Caller) -> None:
+    for query in ("search=\xff", "\xff=1", "search=caf\xe9"):
+        response = caller.client.get("/api/contacts", environ_overrides={"QUERY_STRING": query})
+        assert response.status_code == 400
+        assert response.json["code"] == "invalid_request"

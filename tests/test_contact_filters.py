@@ -13,6 +13,7 @@ from caller import Caller
 from flask import Flask
 from playhouse.test_utils import count_queries
 
+from contacts_service.models import contact_list
 from contacts_service.models.database import database
 
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
@@ -67,6 +68,13 @@ FILTERS: list[dict[str, Any]] = [
     {"search": "smith"},
     {"search": "1"},
     {"search": "smith", "account_id": ACCOUNT, "assigned_to": "none"},
+    {"search": "s", "account_id": ACCOUNT},
+    {"search": "smith", "account_id": "none"},
+    {"search": "smith", "assigned_to": USER},
+    {"search": "smi", "tags": "vip"},
+    {"tags": "vip", "account_id": ACCOUNT},
+    {"tags": "vip", "assigned_to": "none"},
+    {"assigned_to": USER, "account_id": "none"},
 ]
 
 
@@ -87,9 +95,15 @@ def expected_numbers(query: dict[str, Any]) -> set[int]:
     return chosen
 
 
+@pytest.mark.parametrize("walks", [False, True])
 @pytest.mark.parametrize("query", FILTERS, ids=str)
 @pytest.mark.usefixtures("crowd")
-def test_every_filter_finds_its_contacts_page_by_page_and_by_cursor(caller: Caller, query: dict[str, Any]) -> None:
+def test_every_filter_finds_its_contacts_page_by_page_and_by_cursor(
+    caller: Caller, query: dict[str, Any], walks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a search sorts what it finds or walks the list's order."""
+    if walks:
+        monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
     names = {f"{number:02} Smith" for number in expected_numbers(query)}
     for sort in ("recent", "created"):
         whole = caller.names(limit=100, sort=sort, **query)
@@ -99,6 +113,7 @@ def test_every_filter_finds_its_contacts_page_by_page_and_by_cursor(caller: Call
             assert follow(caller, limit=limit, sort=sort, **query) == whole, (sort, limit)
             pages = [caller.names(limit=limit, sort=sort, page=page, **query) for page in range(1, 27)]
             assert list(itertools.chain(*pages)) == whole, (sort, limit)
+    assert caller.get("/api/contacts", limit=1, **query).data["total"] == len(names)
     created = caller.names(limit=100, sort="created", **query)
     assert created == sorted(created), "oldest first"
     assert caller.names(limit=100, **query) == caller.names(limit=100, sort="recent", **query)
@@ -112,6 +127,9 @@ def test_filters_by_identifier(caller: Caller, crowd: list[dict[str, Any]]) -> N
     ids = ",".join([crowd[4]["id"].upper(), hidden["id"], "01890a5d-ac96-774b-bcce-b302099a8057"])
     assert sorted(caller.names(ids=ids)) == ["04 Smith", "hidden"]
     assert caller.names(ids=crowd[4]["id"], account_id=ACCOUNT) == []
+    for query in ({"phone_number": "+1234567803"}, {"bsuid": "US.1A2b3C"}, {"ids": ids, "search": "smith"}):
+        assert caller.get("/api/contacts", **query).data["total"] == 1
+    assert caller.get("/api/contacts", ids=ids).data["total"] == 2
 
 
 @pytest.mark.parametrize("query", FILTERS, ids=str)
@@ -238,3 +256,20 @@ def test_a_page_behind_a_cursor_begins_within_an_index(
                 assert "TEMP B-TREE" not in plan
                 assert re.search(r"[<>]\(\?,\?\)", plan), plan
         assert f"{index} " in plan, plan
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("crowd")
+def test_postgresql_keeps_a_plan_only_where_it_is_the_best_for_any_values(caller: Caller) -> None:
+    """A plan for a user of thousands of contacts would read them all to find that another has three."""
+    kept, planned = {"assigned_to": USER}, {"assigned_to": USER, "account_id": ACCOUNT}
+    for query in (kept, planned, {"tags": "vip"}, {"search": "smith"}):
+        for _ in range(8):
+            caller.get("/api/contacts", **query)
+    with database.connection_context():
+        statements = database.execute_sql("SELECT statement FROM pg_prepared_statements").fetchall()
+    pages = [statement for (statement,) in statements if "ORDER BY" in statement and '"contact"' in statement]
+    assert pages
+    assert all(" LIMIT 21" in page for page in pages)
+    assert not any('"account_id" =' in page and '"assigned_to" =' in page for page in pages)
+    assert not any("contact_search" in page or "contact_tag" in page for page in pages)

@@ -265,13 +265,15 @@ def test_connections_are_what_durability_and_plans_need(kind: str, url: str, cal
             assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
             assert database.pragma("busy_timeout") == 500
         else:
-            names = ("statement_timeout", "TimeZone", "plan_cache_mode", "synchronous_commit")
+            names = ("statement_timeout", "TimeZone", "synchronous_commit", "work_mem", "jit", "enable_seqscan")
             found = {name: database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names}
             assert found == {
                 "statement_timeout": "500ms",
                 "TimeZone": "UTC",
-                "plan_cache_mode": "force_custom_plan",
                 "synchronous_commit": "on",
+                "work_mem": "32MB",
+                "jit": "off",
+                "enable_seqscan": "off",
             }
             connection = database.connection()
             assert connection.info.get_parameters()["connect_timeout"] == "2"

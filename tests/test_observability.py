@@ -165,9 +165,13 @@ def test_the_documentation_may_run_its_own_script_and_nothing_else(app: Flask) -
     assert "http" not in policy
 
 
-@pytest.mark.parametrize("path", ["/api/contacts", "/docs", "/openapi.json", "/healthz", "/metrics", "/nothing"])
+PATHS = ["/api/contacts", "/docs", "/docs/swagger-ui.css", "/docs/nothing", "/openapi.json", "/healthz", "/metrics"]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nothing", "POST /docs"])
 def test_every_answer_has_the_headers_that_browsers_heed(app: Flask, path: str) -> None:
-    headers = app.test_client().get(path).headers
+    method, _, path = path.rpartition(" ")
+    headers = app.test_client().open(path, method=method or "GET").headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"

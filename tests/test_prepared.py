@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contacts_service.models import prepared as module
 from contacts_service.models.contacts import Contact
 from contacts_service.models.database import database, reading
-from contacts_service.models.prepared import columns_of, prepared
+from contacts_service.models.prepared import Written, columns_of, prepared
 
 ACCOUNTS = ["7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
 
@@ -99,3 +99,10 @@ def test_values_are_stored_as_their_columns_store_them() -> None:
         )
         stored = Contact.get(Contact.name == "Ann")
     assert (stored.tags.parsed(), stored.last_message_at, stored.recency) == (["a", "b"], moment, moment)
+
+
+@pytest.mark.usefixtures("people")
+def test_a_written_number_has_a_query_of_its_own() -> None:
+    query = prepared(lambda limit: Contact.select(Contact.name).order_by(Contact.name).limit(limit))
+    with reading():
+        assert [len(query(limit)) for limit in (Written(1), 3, Written(2), 1, Written(1))] == [1, 3, 2, 1, 1]

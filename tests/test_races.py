@@ -70,7 +70,7 @@ def test_totals_are_exact_whoever_creates_and_deletes_at_once(service: Service) 
     for account in accounts:
         listed = call(service, "GET", f"/api/contacts?account_id={account or 'none'}")[1]["data"]
         assert listed["total"] == CALLERS
-    assert call(service, "GET", "/api/contacts?search=1")[1]["data"]["total"] == 3 * CALLERS, "counted row by row"
+    assert call(service, "GET", "/api/contacts?search=1")[1]["data"]["total"] == 3 * CALLERS, "of the index"
 
 
 def test_totals_of_users_are_exact_whoever_passes_contacts_to_and_fro(service: Service) -> None:

@@ -200,7 +200,7 @@ def test_search_finds_the_contacts_whose_text_has_every_word_and_no_others(
             caller.delete(f"/api/contacts/{contact_id}")
 
 
-@pytest.mark.parametrize("search", ["smith john", "smi", "sm", "j", "a name that is longer than a gram"])
+@pytest.mark.parametrize("search", ["smith john", "smi", "sm", "+", "a name that is longer than a gram"])
 def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kind: str, search: str) -> None:
     for number in range(30):
         caller.create(f"+12345678{number}", name="John Smith")
@@ -211,7 +211,6 @@ def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kin
         sql, parameters = record.msg
         with database.connection_context(), database.atomic():
             if kind == "postgresql":
-                database.execute_sql("SET LOCAL enable_seqscan = off")  # A table this small isn't worth an index.
                 plan = "\n".join(row[0] for row in database.execute_sql(f"EXPLAIN {sql}", parameters))
                 assert "Bitmap Index Scan on contact_search_grams" in plan, plan
                 assert "contact_recent" not in plan, plan

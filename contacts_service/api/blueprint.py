@@ -126,7 +126,7 @@ def _reading(document: Callable[..., Any], read: Callable[[Request], Any]) -> Ca
         def with_input(**of_path: Any) -> Any:
             return inner(read(request), **of_path)
 
-        del with_input.__wrapped__  # What unwraps further takes this off no more.
+        del with_input.__wrapped__  # Or route(), which unwraps the view again, would take this off too.
         inner._apidoc = view._apidoc  # noqa: SLF001 - Where flask-smorest has it.
         with_input._apidoc = document(inner)._apidoc  # type: ignore[attr-defined]  # noqa: SLF001
         return with_input

@@ -26,7 +26,7 @@ class AddRequestId(logging.Filter):
     """Put the id of the request that is being answered into every log line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if has_request_context() and not hasattr(record, "request_id"):
+        if not hasattr(record, "request_id") and has_request_context() and _SEEN in request.environ:
             record.request_id = seen(request).request_id
         return True
 
@@ -84,14 +84,14 @@ def observe_requests(app: Flask) -> None:
 
     def observed(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        seen = environ[_SEEN] = Seen(given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7()))
+        it = environ[_SEEN] = Seen(given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7()))
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            seen.status = int(status[:3])
-            return start_response(status, [*headers, ("X-Request-ID", seen.request_id)], exc_info)
+            it.status = int(status[:3])
+            return start_response(status, [*headers, ("X-Request-ID", it.request_id)], exc_info)
 
         body = answer(environ, start)
-        _tell(seen, environ["REQUEST_METHOD"])
+        _tell(it, environ["REQUEST_METHOD"])
         return body
 
     app.wsgi_app = observed  # type: ignore[method-assign]
@@ -103,11 +103,11 @@ def _see_rule() -> None:
         current.environ[_SEEN].rule = rule.rule
 
 
-def _tell(seen: Seen, method: str) -> None:
-    seconds = perf_counter() - seen.began
-    method = method if seen.rule else _UNKNOWN  # Anybody may make methods and addresses up.
-    route = _template(seen.rule) if seen.rule else _UNKNOWN
-    count, observe = _metrics(method, route, seen.status)
+def _tell(it: Seen, method: str) -> None:
+    seconds = perf_counter() - it.began
+    method = method if it.rule else _UNKNOWN  # Anybody may make methods and addresses up.
+    route = _template(it.rule) if it.rule else _UNKNOWN
+    count, observe = _metrics(method, route, it.status)
     count.inc()
     observe.observe(seconds)
     _log.info(
@@ -115,10 +115,10 @@ def _tell(seen: Seen, method: str) -> None:
         extra={
             "method": method,
             "route": route,
-            "status": seen.status,
+            "status": it.status,
             "ms": round(seconds * 1000, 2),
-            "request_id": seen.request_id,
-            "key": seen.caller.name if seen.caller else None,
+            "request_id": it.request_id,
+            "key": it.caller.name if it.caller else None,
         },
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-_PAGES = "/docs"
+_POLICY = "Content-Security-Policy"
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _EVERYWHERE = [
     ("X-Content-Type-Options", "nosniff"),
@@ -19,7 +19,7 @@ _EVERYWHERE = [
 _OF_DATA = [
     *_EVERYWHERE,
     # Answers hold no page, so nothing in them may be run, shown in a frame or loaded.
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    (_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     # A cache between may keep it for the caller alone, and has to ask whether it still holds.
     ("Cache-Control", "private, no-cache"),
 ]
@@ -30,10 +30,9 @@ def secure_answers(app: Flask) -> None:
     answer = app.wsgi_app
 
     def secured(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        headers_added = _EVERYWHERE if environ["PATH_INFO"].startswith(_PAGES) else _OF_DATA
-
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start_response(status, headers + headers_added, exc_info)
+            is_page = any(name == _POLICY for name, _ in headers)
+            return start_response(status, headers + (_EVERYWHERE if is_page else _OF_DATA), exc_info)
 
         return answer(environ, start)
 
@@ -42,8 +41,8 @@ def secure_answers(app: Flask) -> None:
 
 def allow_page(response: Response) -> Response:
     """Allow a page of the documentation what it needs."""
-    if request.path.startswith(_PAGES):
-        response.headers["Content-Security-Policy"] = _policy_of(response)
+    if request.path.startswith("/docs"):
+        response.headers[_POLICY] = _policy_of(response)
     return response
 
 

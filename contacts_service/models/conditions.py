@@ -12,8 +12,9 @@ from peewee import Node, NodeList
 # Terms of a search that are looked up; rows are compared with all others. Each costs the database a list of matches.
 _MOST_INDEXED = 8
 NO_ACCOUNT = "none"  # Stands for the contacts of no account where those of accounts have its id.
-# How many contacts there are, beside how many match.
-ALL_COUNTED = "SELECT COALESCE(SUM(contacts), 0) FROM contact_count"
+# Of how many contacts those are that match: of all by their keys, which may have gaps, or of accounts.
+AMONG_ALL = "SELECT COALESCE((SELECT MAX(pk) FROM contact) - (SELECT MIN(pk) FROM contact) + 1, 0)"
+AMONG_ACCOUNTS = "SELECT COALESCE(SUM(contacts), 0) FROM contact_count WHERE account"
 
 
 def search_values(

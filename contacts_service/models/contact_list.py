@@ -1,7 +1,7 @@
 """Reading the table of contacts page by page."""
 
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 from peewee import SQL, NodeList, Select
@@ -65,16 +65,26 @@ def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
     total, among = _counted(filters, found)
     if page.offset >= total:  # It would walk the whole index to find nothing.
         return total, []
-    plain, read, place = filters[:-1], _recent if page.is_recent else _created, _place(page)
-    # Where an index has the list's order, the best way is the same whatever is asked for; elsewhere it isn't.
-    limit = Written(page.limit) if not (filters.ids or filters.tags or found) else page.limit
-    if most := _walk(filters, page, total, among):
+    plain, place = filters[:-1], _place(page)
+    if _is_a_list(filters):
+        read = _listed_recent if page.is_recent else _listed_created
+        return total, read((*plain, found), place, (Written(page.limit), page.offset or None, None))
+    read = _found_recent if page.is_recent else _found_created
+    if most := _rows_to_walk(filters, page, total, among):
         compared = [database.search_values(terms, by_row=True) for terms in filters.searches]
-        rows = read((*plain, compared), place, (limit, page.offset or None, most))
+        rows = read((*plain, compared), place, (page.limit, page.offset or None, most))
         if len(rows) == page.limit or not found:
             return total, rows
         # The end of the list, or matches that stand together further behind.
-    return total, read((*plain, found), place, (limit, page.offset or None, None))
+    return total, read((*plain, found), place, (page.limit, page.offset or None, None))
+
+
+def _is_a_list(filters: Filters) -> bool:
+    """Tell whether an index has all of these contacts, and no others, in the list's order."""
+    accounts, equal, *others = filters
+    if any(others) or len(equal) > 1 or not equal.keys() <= {"account_id", "assigned_to"}:
+        return False
+    return accounts is None or (len(accounts) == 1 and not equal)
 
 
 def _has_fewer(filters: Filters, found: list[dict[str, str]]) -> bool:
@@ -114,11 +124,12 @@ def _place(page: Page) -> tuple[Any, ...] | None:
     return (last_message_at or _NO_MESSAGE, *created) if page.is_recent else tuple(created)
 
 
-def _walk(filters: Filters, page: Page, total: int, among: int | None) -> int | None:
+def _rows_to_walk(filters: Filters, page: Page, total: int, among: int | None) -> int | None:
     """Tell how many rows of the list's order to look at, or None to sort what the filters find.
 
-    One match in twenty is met sooner than fifty thousand matches are sorted. The order of several accounts is in no
-    index, but that of each is.
+    One match in twenty is met sooner than fifty thousand matches are sorted. Where they stand together somewhere
+    behind, that was in vain: so it is no more than some times of the rows that should do. The order of several accounts
+    is in no index, but that of each is.
     """
     needed, accounts = page.offset + page.limit, len(filters.accounts or ())
     if accounts > _MOST_MERGED or filters.ids or filters.tags:
@@ -131,12 +142,11 @@ def _walk(filters: Filters, page: Page, total: int, among: int | None) -> int | 
     return expected * _PATIENCE if expected < total else None
 
 
-@prepared
+@partial(prepared, by_values=True)
 def _count(filters: Any) -> Any:
     return _matching(*filters).select(SQL("COUNT(*)").alias("total"))
 
 
-@prepared
 def _recent(filters: Any, place: Any, span: Any) -> Any:
     behind: list[Any] = []
     if place:
@@ -153,7 +163,6 @@ def _recent(filters: Any, place: Any, span: Any) -> Any:
     return _page(filters, behind, RECENT_ORDER, span)
 
 
-@prepared
 def _created(filters: Any, place: Any, span: Any) -> Any:
     behind: list[Any] = []
     if place:
@@ -161,6 +170,10 @@ def _created(filters: Any, place: Any, span: Any) -> Any:
         there = _row(created_at.of(Contact.created_at), contact_id)
         behind = [NodeList((_row(Contact.created_at, Contact.id), SQL(">"), there))]
     return _page(filters, behind, CREATED_ORDER, span)
+
+
+_listed_recent, _listed_created = prepared(_recent), prepared(_created)
+_found_recent, _found_created = prepared(_recent, by_values=True), prepared(_created, by_values=True)
 
 
 def _page(filters: Any, behind: list[Any], order: Any, span: Any) -> Any:

@@ -31,7 +31,7 @@ class Parameter(Node):
 class Written(int):
     """A number that is written into the query, so that a database may plan once and for all by it.
 
-    There is a query of its own for each, so it has to be one of few.
+    There is a query of its own for each.
     """
 
 
@@ -45,7 +45,8 @@ class _Slot:
 class _Text:
     """A query written down, with what its parameters come from and what becomes of its columns."""
 
-    def __init__(self, query: Any) -> None:
+    def __init__(self, query: Any, *, by_values: bool) -> None:
+        self.execute = database.execute_planned if by_values else database.execute_sql
         self.sql, parameters = query.sql()
         # Constants of the query go in front of the arguments' values.
         self.constants = [each for each in parameters if not isinstance(each, _Slot)]
@@ -60,7 +61,7 @@ class _Text:
 
     def run(self, values: list[Any]) -> list[Row]:
         given = [*self.constants, *values]
-        cursor = database.execute_sql(
+        cursor = self.execute(
             self.sql, [convert(given[at]) if convert else given[at] for at, convert in self.parameters]
         )
         if not self.names:
@@ -71,11 +72,12 @@ class _Text:
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def prepared(build: Callable[..., Any]) -> Callable[..., list[Row]]:
+def prepared(build: Callable[..., Any], *, by_values: bool = False) -> Callable[..., list[Row]]:
     """Turn a function that builds a query into one that runs it and returns its rows, none without RETURNING.
 
     ``build`` is called once for each shape of its arguments: which of them are None, how long lists are, which keys
-    dicts have. It may depend on these and on nothing else, as each value is a Parameter.
+    dicts have. It may depend on these and on nothing else, as each value is a Parameter. PostgreSQL plans the query a
+    few times and then may keep a plan for any values; ``by_values`` is for queries whose best plan depends on them.
     """
     texts: dict[Any, _Text] = {}
 
@@ -88,7 +90,9 @@ def prepared(build: Callable[..., Any]) -> Callable[..., list[Row]]:
             if len(texts) >= _MOST_SHAPES:
                 texts.clear()
             positions = iter(range(len(values)))
-            text = texts[shape] = _Text(build(*[_stand_in(argument, positions) for argument in arguments]))
+            text = texts[shape] = _Text(
+                build(*[_stand_in(argument, positions) for argument in arguments]), by_values=by_values
+            )
         return text.run(values)
 
     return run
@@ -99,7 +103,7 @@ def _shape(argument: Any, values: list[Any]) -> Any:
     if argument is None:
         return None
     if type(argument) is Written:
-        return argument
+        return "written", int(argument)
     if type(argument) in _LISTS:
         return tuple([_shape(item, values) for item in argument])
     if type(argument) is dict:  # Columns and their values, which may be documents.

@@ -15,7 +15,7 @@ from peewee import SQL, BooleanField, Field, IntegrityError, Node, NodeList, Sql
 
 from contacts_service.errors import Unavailable
 from contacts_service.models.admission import Admission
-from contacts_service.models.conditions import ALL_COUNTED, grams_of, matching, search_values
+from contacts_service.models.conditions import AMONG_ACCOUNTS, AMONG_ALL, grams_of, matching, search_values
 from contacts_service.models.fields import JSONText, JSONTextField, TimeField
 from contacts_service.settings import Settings
 
@@ -28,7 +28,7 @@ _OUR_MISTAKES = {
     sqlite3.SQLITE_RANGE,
     sqlite3.SQLITE_TOOBIG,
 }
-_LONGEST_GRAM, _ACCOUNT = 12, "\u00a0"  # See migration 0005.
+_LONGEST_GRAM, _ACCOUNT_MARK = 12, "\u00a0"  # See migration 0005.
 _PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
 
 
@@ -148,6 +148,10 @@ class SqliteBackend(SqliteDatabase):
         """Succeed: whoever else held the key has committed, or this transaction wouldn't have begun."""
         return True
 
+    def execute_planned(self, sql: str, parameters: list[Any]) -> Any:
+        """Run a query; SQLite has one plan for all values."""
+        return self.execute_sql(sql, parameters)
+
     def locked(self, query: Any, *, skip: bool = False) -> Any:  # noqa: ARG002
         """Change nothing: the rows are locked with the database."""
         return query
@@ -157,17 +161,17 @@ class SqliteBackend(SqliteDatabase):
         return search_values(terms, by_row=by_row, longest_gram=_LONGEST_GRAM, query=_query)
 
     def count_matches(self, searches: list[dict[str, str]], accounts: list[str] | None) -> tuple[int, int] | None:
-        """Count what matches any of these searches by the index alone, and all contacts of these accounts.
+        """Count what matches any of these searches by the index alone, and about all contacts of these accounts.
 
         None where rows have to be looked at.
         """
         if any(len(values) > 1 for values in searches):
             return None
         query = _any(f"({values['grams']})" for values in searches)
-        among = ALL_COUNTED
+        among = AMONG_ALL
         if accounts is not None:
-            query = f"({_any(_quoted(_ACCOUNT + account) for account in accounts)}) AND ({query})"
-            among = f"{ALL_COUNTED} WHERE account IN ({', '.join('?' * len(accounts))})"
+            query = f"({_any(_quoted(_ACCOUNT_MARK + account) for account in accounts)}) AND ({query})"
+            among = f"{AMONG_ACCOUNTS} IN ({', '.join('?' * len(accounts))})"
         counted = f"SELECT COUNT(*), ({among}) FROM contact_search WHERE contact_search MATCH ?"  # noqa: S608 - Ours.
         total, contacts = self.execute_sql(counted, (*(accounts or ()), query)).fetchone()
         return total, contacts

@@ -98,9 +98,9 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
         class Meta:
             table_name = "contact_search"
 
+    # Dropping an index needs this lock. Whoever takes a lesser one first waits for writers that wait for him.
+    db.execute_sql("LOCK TABLE contact IN ACCESS EXCLUSIVE MODE")
     db.create_tables([ContactSearch])
-    # Nobody creates or renames a contact between the copy and the triggers.
-    db.execute_sql("LOCK TABLE contact IN SHARE ROW EXCLUSIVE MODE")
     db.execute_sql("SET LOCAL maintenance_work_mem = '256MB'")
     for statement in POSTGRESQL_GRAMS.split(";;"):
         db.execute_sql(statement)

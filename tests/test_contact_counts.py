@@ -1,0 +1,75 @@
+"""The counters of contacts, which triggers keep: what callers see of them is in the tests of lists and races."""
+
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Databases
+from flask import Flask
+
+from contacts_service.app import create_app, prepare
+from contacts_service.settings import Settings
+
+ANN, BEN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
+SLOTS = 16
+CREATE = """
+INSERT INTO contact (id, phone_number, assigned_to, tags, marketing_opt_out, metadata, search_text, unread_count,
+    created_at, updated_at, version)
+VALUES (gen_random_uuid(), %s, %s, '[]', false, '{}', '', 0, now(), now(), 1)
+"""
+ASSIGN = "UPDATE contact SET assigned_to = %s WHERE phone_number = %s"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def url(databases: Databases, app: Flask) -> str:
+    """The URL of a PostgreSQL database with today's tables."""
+    assert app
+    found = databases.create("postgresql")
+    prepare(create_app(Settings(database_url=found)))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_two_who_swap_contacts_within_one_slot_wait_for_each_other_in_turn(url: str) -> None:
+    """One passes a contact from Ann to Ben, the other one from Ben to Ann, while a third holds the counter of Ann."""
+    with ExitStack() as stack:
+
+        def connect() -> psycopg.Connection[Any]:
+            return stack.enter_context(psycopg.connect(url))
+
+        by_slot: dict[int, list[psycopg.Connection[Any]]] = {}
+        while not (same := next((each for each in by_slot.values() if len(each) == 2), None)):
+            connection = connect()
+            by_slot.setdefault(connection.info.backend_pid % SLOTS, []).append(connection)
+        first, second = same
+        for number, user in (("+1234567890", ANN), ("+1234567891", BEN)):
+            first.execute(CREATE, (number, user))
+        first.commit()
+        holder, watcher = connect(), connect()
+        watcher.autocommit = True
+        holder.execute("SELECT 1 FROM assigned_count WHERE assigned_to = %s FOR UPDATE", [ANN])
+        failed: list[Exception] = []
+
+        def swap(connection: psycopg.Connection[Any], user: str, number: str) -> None:
+            try:
+                connection.execute(ASSIGN, (user, number))
+                connection.commit()
+            except psycopg.Error as error:
+                failed.append(error)
+
+        threads = []
+        for connection, user, number in ((first, BEN, "+1234567890"), (second, ANN, "+1234567891")):
+            threads.append(threading.Thread(target=swap, args=(connection, user, number)))
+            threads[-1].start()
+            while watcher.execute(WAITING).fetchone() != (len(threads),):
+                time.sleep(0.01)
+        holder.commit()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        counted = "SELECT assigned_to, sum(contacts) FROM assigned_count GROUP BY assigned_to ORDER BY assigned_to"
+        assert [(user, int(total)) for user, total in watcher.execute(counted)] == [(ANN, 1), (BEN, 1)]
