@@ -287,6 +287,7 @@ def test_a_repeated_key_in_json_counts_once_as_the_last(caller: Caller) -> None:
 
 def test_a_query_of_raw_bytes_that_are_no_utf8(caller: Caller) -> None:
     for query in ("search=\xff", "\xff=1", "search=caf\xe9"):
-        response = caller.client.get("/api/contacts", environ_overrides={"QUERY_STRING": query})
-        assert response.status_code == 400
-        assert response.json["code"] == "invalid_request"
+        for path in ("/api/contacts", f"/api/contacts/{UNKNOWN}"):
+            response = caller.client.get(path, environ_overrides={"QUERY_STRING": query})
+            assert response.status_code == 400
+            assert response.json["code"] == "invalid_request"

@@ -19,7 +19,7 @@ from contacts_service.api.documentation import (
 )
 from contacts_service.api.errors import InvalidRequest
 from contacts_service.api.keys import authenticate
-from contacts_service.api.parsing import body_reader, query_reader
+from contacts_service.api.parsing import body_reader, query_reader, read_query
 from contacts_service.api.retries import retriable
 from contacts_service.api.versions import refuse_conditions
 from schemas.envelope import Answer
@@ -78,7 +78,7 @@ class Blueprint(flask_smorest.Blueprint):
         if "HTTP_ACCEPT" in current.environ:
             _accepts_json(current)
         if current.query_string and current.endpoint in self._without_query:
-            raise InvalidRequest({name: ["Unknown field."] for name in current.args} or ["It takes no query."])
+            raise InvalidRequest({name: ["Unknown field."] for name in read_query(current)} or ["It takes no query."])
         if current.method not in {"GET", "HEAD"}:
             known = self._conditions.get(current.endpoint or "", ())
             refuse_conditions(current, known)

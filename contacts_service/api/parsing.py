@@ -25,7 +25,7 @@ _SLOW_BODY = 1.0  # Seconds since the request began.
 def query_reader(schema: type[Schema]) -> Callable[[Request], dict[str, Any]]:
     """Make the function that reads and validates a request's query parameters. It raises InvalidRequest."""
     load = _loader(schema)
-    return lambda req: load(_query(req))
+    return lambda req: load(read_query(req))
 
 
 def body_reader(schema: type[Schema]) -> Callable[[Request], Any]:
@@ -60,7 +60,8 @@ def _loader(schema: type[Schema]) -> Callable[[Any], Any]:
     return load
 
 
-def _query(req: Request) -> dict[str, str]:
+def read_query(req: Request) -> dict[str, str]:
+    """Read query parameters, each given once. Raises InvalidRequest."""
     query = req.query_string
     if b"%" in query or not query.isascii():
         for pair in query.split(b"&"):
@@ -106,7 +107,10 @@ def is_utf8(text: bytes) -> bool:
 def parse_json(body: bytes) -> Any:
     """Read JSON as RFC 8259 has it: no NaN, no infinity, also not by way of 1e999. Raises InvalidRequest."""
     try:
-        return _DECODER.decode(body.decode())
+        text = body.decode()
+        if text.startswith("\ufeff"):
+            return _refuse("A byte order mark")
+        return _DECODER.decode(text)
     except RecursionError as error:
         raise InvalidRequest(["Nested too deeply."]) from error
     except ValueError as error:  # Bad UTF-8 and integers of more than 4,300 digits are ValueErrors too.
@@ -114,7 +118,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is no part of JSON")
 
 
 def _finite(digits: str) -> float:

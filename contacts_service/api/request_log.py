@@ -91,7 +91,7 @@ def observe_requests(app: Flask) -> None:
             return start_response(status, [*headers, ("X-Request-ID", it.request_id)], exc_info)
 
         body = answer(environ, start)
-        _tell(it, environ["REQUEST_METHOD"])
+        _tell(it, environ["REQUEST_METHOD"].upper())
         return body
 
     app.wsgi_app = observed  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ from typing import Any
 
 from peewee import Node, NodeList
 
+GRAMS = "grams"  # The key of a query of the index, among those of terms to compare.
 # Terms of a search that are looked up; rows are compared with all others. Each costs the database a list of matches.
 _MOST_INDEXED = 8
 NO_ACCOUNT = "none"  # Stands for the contacts of no account where those of accounts have its id.
@@ -26,7 +27,7 @@ def search_values(
     # The longest are the rarest.
     indexed = sorted(terms, key=len, reverse=True)[:_MOST_INDEXED]
     left = [term for term in terms if len(term) > longest_gram or term not in indexed]
-    return {"grams": query(indexed), **_compared(left)}
+    return {GRAMS: query(indexed), **_compared(left)}
 
 
 def _compared(terms: list[str]) -> dict[str, str]:
@@ -45,7 +46,7 @@ def grams_of(term: str, longest: int) -> list[str]:
 
 def matching(values: dict[str, Any], *, found: Callable[[Any], Node], has: Callable[[Any], Node]) -> Node:
     """Join the conditions of one search: ``found`` by its query of the index, and ``has`` each term to compare."""
-    return all_of([found(value) if kind == "grams" else has(value) for kind, value in values.items()])
+    return all_of([found(value) if kind == GRAMS else has(value) for kind, value in values.items()])
 
 
 def all_of(conditions: list[Node]) -> Node:

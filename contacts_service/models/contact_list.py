@@ -227,19 +227,19 @@ def _matching(accounts: Any, equal: dict[str, Any], ids: Any, tags: Any, searche
         query = query.where(field.is_null() if value is None else field == value)
     if ids is not None:
         query = query.where(Contact.id.in_(ids))
-    if tags is not None:
-        query = query.where(Contact.pk.in_(ContactTag.select(ContactTag.contact).where(ContactTag.tag.in_(tags))))
+    tagged = ContactTag.select(ContactTag.contact).where(ContactTag.tag.in_(tags)) if tags else None
     if searches:
-        query = query.where(_any_of(searches, Contact.pk, Contact.search_text))
-    return query
+        return query.where(_any_of(searches, Contact.pk, Contact.search_text, tagged))
+    return query if tagged is None else query.where(Contact.pk.in_(tagged))
 
 
 def _behind(query: Any, conditions: list[Any]) -> Any:
     return query.where(*conditions) if conditions else query
 
 
-def _any_of(searches: Any, pk: Any, search_text: Any) -> Any:
-    return NodeList([database.matches(pk, search_text, values) for values in searches], glue=" OR ", parens=True)
+def _any_of(searches: Any, pk: Any, search_text: Any, tagged: Any = None) -> Any:
+    alternatives = [database.matches(pk, search_text, values, tagged) for values in searches]
+    return NodeList(alternatives, glue=" OR ", parens=True)
 
 
 def _row(*values: Any) -> NodeList:

@@ -3,23 +3,28 @@
 import contextlib
 import select
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import psycopg
 from peewee import SQL, Field, Node, NodeList, PostgresqlDatabase, fn
-from psycopg.types.datetime import TimestamptzLoader
-from psycopg.types.string import TextLoader
 
 from contacts_service.models.admission import Admission
-from contacts_service.models.conditions import AMONG_ACCOUNTS, AMONG_ALL, NO_ACCOUNT, grams_of, matching, search_values
+from contacts_service.models.conditions import (
+    AMONG_ACCOUNTS,
+    AMONG_ALL,
+    GRAMS,
+    NO_ACCOUNT,
+    all_of,
+    grams_of,
+    matching,
+    search_values,
+)
 from contacts_service.models.fields import JSONText, JSONTextField
+from contacts_service.models.postgresql_connection import ADAPTERS, GRACE, Connection, InUtc
 from contacts_service.settings import Settings
 
 _MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
-# Seconds that a server has to report its own timeout before it counts as dead.
-_GRACE = 1.0
 # Classes of SQLSTATE (PostgreSQL documentation, appendix A) that say that a statement was wrong, not that the server
 # is in trouble: features, data, constraints, transaction state, syntax and privileges.
 _OUR_MISTAKES = {"0A", "21", "22", "23", "25", "2D", "3B", "3F", "42", "44"}
@@ -31,41 +36,6 @@ _FAULTS = {"25006", "25P03", "25P04", "42P05"}
 _HEEDED = "contacts.options_are_heeded"  # A setting of our own, which no server has by itself.
 _LONGEST_GRAM, _SHORTEST_BEGINNING = 6, 3  # See migration 0005.
 _FOUND = "contact_grams(search_text) @@ CAST(%s AS tsquery)"
-
-
-class _KnownToPsycopg(psycopg.adapt.AdaptersMap):
-    """Loads ids and JSON as the text that they are, as SQLite does."""
-
-    def __init__(self) -> None:
-        super().__init__(psycopg.adapters)
-        self.register_loader("uuid", TextLoader)
-        self.register_loader("json", TextLoader)
-
-
-class _InUtc(TimestamptzLoader):
-    def load(self, data: Any) -> datetime:
-        return super().load(data).astimezone(UTC)
-
-
-class _Connection(psycopg.Connection[Any]):
-    """A connection that hangs up when the server is silent for too long, frozen or cut off as it may be."""
-
-    patience: float | None = None
-    """Seconds to wait for an answer; None for no limit."""
-    is_committing = False
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        try:
-            return super().wait(gen, interval, self.patience if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                # Nobody will read the answer, so the server needn't go on. A COMMIT it must: when it waits for a
-                # standby, cancelling would have it commit without.
-                if not self.is_committing:
-                    with contextlib.suppress(psycopg.Error):
-                        self.cancel_safe(timeout=_GRACE)
-                self.close()
-            raise
 
 
 class PostgresqlBackend(PostgresqlDatabase):
@@ -89,12 +59,12 @@ class PostgresqlBackend(PostgresqlDatabase):
         super().__init__(settings.database_url.replace("postgres://", "postgresql://", 1), prefer_psycopg3=True)
         self._lock = contextlib.nullcontext()  # Or threads would wait for one another's connections to be opened.
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> Connection:
         milliseconds = int(self._timeout * 1000)
         given = psycopg.conninfo.conninfo_to_dict(self.database)
         ours: dict[str, Any] = {
             "autocommit": True,
-            "context": SimpleNamespace(adapters=_ADAPTERS, connection=None),
+            "context": SimpleNamespace(adapters=ADAPTERS, connection=None),
             "connect_timeout": max(2, int(self._timeout)),  # libpq waits no less than two seconds.
             "tcp_user_timeout": milliseconds,
         }
@@ -104,15 +74,15 @@ class PostgresqlBackend(PostgresqlDatabase):
         options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c {_HEEDED}=yes"
         options += " -c work_mem=32MB -c jit=off -c enable_seqscan=off"
         try:
-            opened = _Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
+            opened = Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
         except psycopg.OperationalError as error:
             if "startup parameter" not in str(error):
                 raise
             # PgBouncer, which doesn't know what to do with options in any mode.
-            opened = _Connection.connect(self.database, **ours)
-        opened.patience = self._timeout + _GRACE
+            opened = Connection.connect(self.database, **ours)
+        opened.patience = self._timeout + GRACE
         if opened.info.parameter_status("TimeZone") != "UTC":  # A pooler may leave the server's own.
-            opened.adapters.register_loader("timestamptz", _InUtc)
+            opened.adapters.register_loader("timestamptz", InUtc)
         try:
             [(heeded,)] = opened.execute("SELECT current_setting(%s, true)", [_HEEDED]).fetchall()
         except psycopg.Error:
@@ -165,7 +135,7 @@ class PostgresqlBackend(PostgresqlDatabase):
         try:
             yield
         finally:
-            connection.patience = self._timeout + _GRACE
+            connection.patience = self._timeout + GRACE
 
     def check_migrated(self) -> None:
         """Check nothing: foreign keys held all the time."""
@@ -202,33 +172,39 @@ class PostgresqlBackend(PostgresqlDatabase):
 
     def count_matches(self, searches: list[dict[str, str]], accounts: list[str] | None) -> tuple[int, int]:
         """Count what matches any of these searches, and about all contacts of these accounts."""
-        conditions: list[str] = []
+        parts: list[str] = []
         parameters: list[Any] = []
+        among = AMONG_ALL
         for values in searches:
-            tests = [_FOUND if kind == "grams" else "STRPOS(search_text, %s) > 0" for kind in values]
-            conditions.append(" AND ".join(tests))
+            tests = [_FOUND if kind == GRAMS else "STRPOS(search_text, %s) > 0" for kind in values]
             parameters += values.values()
-        condition, among = " OR ".join(f"({each})" for each in conditions), AMONG_ALL
+            if accounts is not None:
+                tests.append(f"COALESCE(CAST(account_id AS text), '{NO_ACCOUNT}') = ANY(%s)")
+                parameters.append(accounts)
+            parts.append(f"SELECT contact_id FROM contact_search WHERE {' AND '.join(tests)}")  # noqa: S608 - Ours too.
         if accounts is not None:
-            condition = f"({condition}) AND COALESCE(CAST(account_id AS text), '{NO_ACCOUNT}') = ANY(%s)"
             among = f"{AMONG_ACCOUNTS} = ANY(%s)"
-            parameters = [accounts, *parameters, accounts]
-        counted = f"SELECT COUNT(*), ({among}) FROM contact_search WHERE {condition}"  # noqa: S608 - All ours.
+            parameters = [accounts, *parameters]
+        # A union: with OR it would make the grams of each row again, to find out which alternative a row is of.
+        counted = f"SELECT COUNT(*), ({among}) FROM ({' UNION '.join(parts)}) AS found"  # noqa: S608 - All ours.
         total, contacts = self.execute_sql(counted, parameters).fetchone()
         return total, int(contacts)
 
-    def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
-        """Make the condition that a row's search text has every term as a substring."""
+    def matches(self, pk: Field, search_text: Field, values: dict[str, Any], tagged: Any = None) -> Node:
+        """Make the condition that a row's search text has every term as a substring, and its key is one of a query."""
 
         def found(query: Any) -> Node:
             # As an array: of a subquery the planner expects too many rows, and would rather read the whole table.
+            # And of few rows of an array, so that it would look each up among the tagged.
             rows = (
                 SQL("(ARRAY(SELECT contact_id FROM contact_search WHERE contact_grams(search_text) @@ CAST("),
                 query,
             )
-            return NodeList((pk, SQL("= ANY"), NodeList((*rows, SQL("AS tsquery)))")))))
+            narrowed = () if tagged is None else (SQL("INTERSECT"), tagged)
+            return NodeList((pk, SQL("= ANY"), NodeList((*rows, SQL("AS tsquery)"), *narrowed, SQL("))")))))
 
-        return matching(values, found=found, has=lambda term: fn.STRPOS(search_text, term) > 0)
+        condition = matching(values, found=found, has=lambda term: fn.STRPOS(search_text, term) > 0)
+        return condition if tagged is None or GRAMS in values else all_of([pk.in_(tagged), condition])
 
 
 def _query(terms: list[str]) -> str:
@@ -240,6 +216,3 @@ def _lexeme(gram: str) -> str:
     if len(gram) < _SHORTEST_BEGINNING:
         return f"' {escaped}'"
     return f"'{escaped}'" if len(gram) == _LONGEST_GRAM else f"'{escaped}':*"
-
-
-_ADAPTERS = _KnownToPsycopg()

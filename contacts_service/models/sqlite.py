@@ -15,7 +15,15 @@ from peewee import SQL, BooleanField, Field, IntegrityError, Node, NodeList, Sql
 
 from contacts_service.errors import Unavailable
 from contacts_service.models.admission import Admission
-from contacts_service.models.conditions import AMONG_ACCOUNTS, AMONG_ALL, grams_of, matching, search_values
+from contacts_service.models.conditions import (
+    AMONG_ACCOUNTS,
+    AMONG_ALL,
+    GRAMS,
+    all_of,
+    grams_of,
+    matching,
+    search_values,
+)
 from contacts_service.models.fields import JSONText, JSONTextField, TimeField
 from contacts_service.settings import Settings
 
@@ -167,7 +175,7 @@ class SqliteBackend(SqliteDatabase):
         """
         if any(len(values) > 1 for values in searches):
             return None
-        query = _any(f"({values['grams']})" for values in searches)
+        query = _any(f"({values[GRAMS]})" for values in searches)
         among = AMONG_ALL
         if accounts is not None:
             query = f"({_any(_quoted(_ACCOUNT_MARK + account) for account in accounts)}) AND ({query})"
@@ -176,14 +184,15 @@ class SqliteBackend(SqliteDatabase):
         total, contacts = self.execute_sql(counted, (*(accounts or ()), query)).fetchone()
         return total, contacts
 
-    def matches(self, pk: Field, search_text: Field, values: dict[str, Any]) -> Node:
-        """Make the condition that a row's search text has every term as a substring."""
+    def matches(self, pk: Field, search_text: Field, values: dict[str, Any], tagged: Any = None) -> Node:
+        """Make the condition that a row's search text has every term as a substring, and its key is one of a query."""
 
         def found(query: Any) -> Node:
             rows = NodeList((SQL("(SELECT rowid FROM contact_search WHERE contact_search MATCH"), query, SQL(")")))
             return NodeList((pk, SQL("IN"), rows))
 
-        return matching(values, found=found, has=lambda term: fn.INSTR(search_text, term) > 0)
+        condition = matching(values, found=found, has=lambda term: fn.INSTR(search_text, term) > 0)
+        return condition if tagged is None else all_of([pk.in_(tagged), condition])
 
 
 def _query(terms: list[str]) -> str:

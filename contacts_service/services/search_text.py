@@ -12,6 +12,9 @@ _POINTS, _FIRST_ACCENT = range(10, 37), 200  # Canonical combining classes, see 
 # Words that are parts of a phone number: digits with what people write between them, U+2010 to U+2015 being dashes.
 _PHONE_PART = re.compile(r"[+().\-\[\]\u2010-\u20150-9]+")
 _FEWEST_DIGITS_BEHIND_00 = 5
+# Names have 255 characters, but there is a character that stands for eighteen, and an index of each place in a name
+# takes long for thousands.
+_LONGEST_NAME = 1000
 
 
 def normalise(text: str) -> str:
@@ -42,7 +45,8 @@ def _is_accent(character: str) -> bool:
 
 def searchable(*, name: str | None, profile_name: str | None, phone_number: str | None) -> str:
     """Make the text that search looks into. Lines keep a term from matching across two fields."""
-    return "\n".join([normalise(name or ""), normalise(profile_name or ""), phone_number or ""])
+    names = (normalise(each or "")[:_LONGEST_NAME] for each in (name, profile_name))
+    return "\n".join([*names, phone_number or ""])
 
 
 def alternatives(query: str) -> list[list[str]]:
