@@ -41,6 +41,8 @@ class Bench:
         self.is_sqlite = url.startswith("sqlite")
         self.driver: ModuleType = floor_sqlite if self.is_sqlite else floor_postgresql
         self.connection = (fill_sqlite if self.is_sqlite else fill_postgresql).connect(url)
+        if not self.is_sqlite:  # To explain queries as they are planned for the service.
+            self.connection.execute("SET enable_seqscan = off")
         self.apps: dict[str, Flask] = {
             "service": create_app(Settings(database_url=url, database_timeout=PATIENCE)),
             "floor": create_floor(url),
@@ -106,7 +108,7 @@ def _statements(bench: Bench, operation: Operation) -> dict[str, Any]:
     queries = []
     for statement in statements.queries_of(sent):
         lines = statements.plan(bench.connection, statement)
-        queries.append({"sql": statement.sql, "plan": lines, "scans": statements.scans_of(lines)})
+        queries.append({"sql": statement.sql, "plan": lines, "scans": statements.scans_of(statement, lines)})
     return {"queries": queries, "transactions": statements.transactions_of(sent)}
 
 
