@@ -48,7 +48,7 @@ def write_documents(results: Results, sizes: list[int]) -> None:
     for size in sizes:
         parts += [f"## {size:,} contacts\n", _target_table(targets(results, size)), _time_table(results, size)]
         parts.append(_served_table(results, size))
-    parts += ["## Whose code the time goes to\n", _PROFILES, _profile_table(results, first)]
+    parts += [_EXPLANATIONS, "## Whose code the time goes to\n", _PROFILES, _profile_table(results, first)]
     parts += ["## Fill\n", _fill_table(results), f"## Queries and plans, {first:,} contacts\n", _plans(results, first)]
     (_DOCS / "benchmarks.md").write_text("\n".join(part for part in parts if part).rstrip() + "\n")
     ratios = [target for target in targets(results, first) if target.name.endswith("÷ floor")]
@@ -76,6 +76,24 @@ of their medians. Times differ from machine to machine, ratios less so.
 """
 
 
+_EXPLANATIONS = """## What stands in the way of the targets that are missed
+
+- **A request ÷ floor.** The floor asks nobody for a key, validates nothing, logs and counts nothing, and sends no
+  headers but two. What the service does beside is a few dozen microseconds, whatever the operation: the key's hash, the
+  id and the log line, five observations for Prometheus, the rules of the address, a place among those that may wait for
+  the database, a look at its connection, and headers. A list adds the dict of each row, and a recorded message the
+  validation of a nested body and one more query, which tells a repeated message. Half of a small request is Flask and
+  Werkzeug, on either side; the table below has the shares.
+- **Growth and 1.2 counts.** A total is exact, so each match of a search is counted: one contact in twenty is a thousand
+  times as many at ten million as at ten thousand. Beside the database's own count of them nearly nothing is left to
+  save. A page in the middle steps over all that stand before it, in the index alone; neither database knows how many
+  entries a branch of an index holds. Whoever walks far takes cursors.
+- **A search of 1,000 matches ÷ get.** Found and counted they are within a fraction of a millisecond, but whose message
+  is newest stands in a thousand rows, each on another page of the table, and the floor reads them too. The order in the
+  search index would spare that, and have every message write to it.
+- **A cursor ÷ first page.** The cursor is checked and read, and its place is compared; the floor's cursors cost nearly
+  as much more than its first page.
+"""
 _PROFILES = """Shares of a profile, which makes calls of functions look dearer than they are: what a request's time
 goes to between the server and the driver. What Python and its library do counts for whoever called them.
 """
