@@ -28,7 +28,7 @@ def main() -> None:
     results = {kind: of for kind, of in report.read_results().items() if kind in kinds}
     report.print_table(results, given.size)
     if given.size >= DEFAULT_SIZE and set(kinds) == set(storage.KINDS):  # A quick look is no news.
-        report.write_documents(results, sorted({DEFAULT_SIZE, given.size}))
+        report.write_documents(results, sorted({size for of in results.values() for size in of} - {SMALL}))
 
 
 def _measure(kind: str, size: int, *, served: bool) -> None:

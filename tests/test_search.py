@@ -200,6 +200,15 @@ def test_search_finds_the_contacts_whose_text_has_every_word_and_no_others(
             caller.delete(f"/api/contacts/{contact_id}")
 
 
+def test_a_name_that_grows_by_normalising_is_found_by_its_beginning(caller: Caller) -> None:
+    """U+FDFA stands for eighteen characters, so that 255 of it would be 4,590 in the index."""
+    contact = caller.create(name="\ufdfa" * 255, profile_name="\ufdfa" * 255)
+    assert caller.get("/api/contacts", search="\ufdfa" * 10).data["total"] == 1
+    caller.put(f"/api/contacts/{contact['id']}", {"name": "Ann"})
+    assert caller.names(search="ann \ufdfa") == ["Ann"]
+    assert len(searchable(name="\ufdfa" * 255, profile_name=None, phone_number=None)) == 1002
+
+
 @pytest.mark.parametrize("search", ["smith john", "smi", "sm", "+", "a name that is longer than a gram"])
 def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kind: str, search: str) -> None:
     for number in range(30):

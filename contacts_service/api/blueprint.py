@@ -24,6 +24,8 @@ from contacts_service.api.retries import retriable
 from contacts_service.api.versions import refuse_conditions
 from schemas.envelope import Answer
 
+_COMMON_ACCEPTS = {"*/*", "application/json"}  # Of most clients: nothing has to be parsed.
+
 
 class Blueprint(flask_smorest.Blueprint):
     """A blueprint whose views return ``success(…)`` and whose operations are named after their functions."""
@@ -75,7 +77,7 @@ class Blueprint(flask_smorest.Blueprint):
         current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
         if not self._is_open:
             authenticate(current)
-        if "HTTP_ACCEPT" in current.environ:
+        if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS:
             _accepts_json(current)
         if current.query_string and current.endpoint in self._without_query:
             raise InvalidRequest({name: ["Unknown field."] for name in read_query(current)} or ["It takes no query."])
