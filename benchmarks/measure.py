@@ -104,6 +104,7 @@ def _without(data: Any, ignored: set[str]) -> Any:
 
 def _statements(bench: Bench, operation: Operation) -> dict[str, Any]:
     environ = environ_of(operation.request(1), bench.headers)
+    call(bench.apps["service"], environ_of(operation.request(1), bench.headers))  # It may renew the copy of the keys.
     sent = statements.recorded(lambda: call(bench.apps["service"], environ))
     queries = []
     for statement in statements.queries_of(sent):
