@@ -9,18 +9,18 @@ import click
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
-from contacts_service.errors import NotFound, Unavailable
-from contacts_service.services import keys as key_cases
-from contacts_service.services import schema
-from contacts_service.services.access import SCOPES
-from schemas.fields import Moment, canonical_uuid, unstorable
+from contacts_service.db import migrations
+from contacts_service.errors import Unavailable
+from contacts_service.keys import use_cases
+from contacts_service.web.auth import SCOPES
+from schemas.fields import UtcDateTime, canonical_uuid, why_not_storable
 
-db = AppGroup("db", help="Look after the database.")
+db = AppGroup("db", help="Maintain the database.")
 keys = AppGroup("keys", help="Make, list and revoke API keys.")
 
 
 def _with_database(command: Callable[..., None]) -> Callable[..., None]:
-    """Say in one line why the database can't be worked with."""
+    """Say in one line why the database can't be used."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -36,13 +36,13 @@ def _with_database(command: Callable[..., None]) -> Callable[..., None]:
 @_with_database
 def upgrade() -> None:
     """Apply the migrations that are missing. The service does the same when it starts."""
-    for name in schema.upgrade():
+    for name in migrations.upgrade():
         click.echo(f"applied {name}")
     click.echo("The database is up to date.")
 
 
 def _name(_: click.Context, __: click.Parameter, value: str) -> str:
-    if problem := unstorable(value):
+    if problem := why_not_storable(value):
         raise click.BadParameter(problem)
     return value
 
@@ -54,16 +54,16 @@ def _account(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     return [account for account in accounts if account]
 
 
-def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+def _future_time(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        moment: datetime = Moment().deserialize(value)
+        parsed: datetime = UtcDateTime().deserialize(value)
     except ValidationError as error:
         raise click.BadParameter(error.messages[0]) from error
-    if moment <= datetime.now(UTC):
+    if parsed <= datetime.now(UTC):
         raise click.BadParameter("in the past")
-    return moment
+    return parsed
 
 
 @keys.command("create")
@@ -74,21 +74,21 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
 @click.option(
     "--account", "accounts", multiple=True, callback=_account, help="Limit it to this account (UUID); repeatable."
 )
-@click.option("--expires", "expires_at", callback=_moment, help="Until when it works, such as 2030-01-01T00:00:00Z.")
+@click.option("--expires", "expires_at", callback=_future_time, help="When it expires, such as 2030-01-01T00:00:00Z.")
 @_with_database
 def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_at: datetime | None) -> None:
     """Make a key for the program NAME and print it, for the only time."""
-    schema.upgrade()
+    migrations.upgrade()
     scopes = tuple(dict.fromkeys(scopes))
-    click.echo(key_cases.create_key(name, scopes=list(scopes), accounts=accounts or None, expires_at=expires_at))
+    click.echo(use_cases.create_key(name, scopes=list(scopes), accounts=accounts or None, expires_at=expires_at))
 
 
 @keys.command("list")
 @_with_database
 def list_keys() -> None:
     """Print each key's prefix, name, scopes, accounts and state."""
-    schema.upgrade()
-    for key in key_cases.list_keys():
+    migrations.upgrade()
+    for key in use_cases.list_keys():
         accounts = "all accounts" if key["accounts"] is None else ",".join(key["accounts"])
         click.echo(f"{key['prefix']}  {key['name']}  {','.join(key['scopes'])}  {accounts}  {_state(key)}")
 
@@ -98,11 +98,9 @@ def list_keys() -> None:
 @_with_database
 def revoke_key(prefix: str) -> None:
     """Revoke the key with this PREFIX, the part between its underscores. It stops working within five seconds."""
-    schema.upgrade()
-    try:
-        key_cases.revoke_key(prefix)
-    except NotFound as error:
-        raise click.ClickException(f"No key has the prefix {prefix}.") from error
+    migrations.upgrade()
+    if not use_cases.revoke_key(prefix):
+        raise click.ClickException(f"No key has the prefix {prefix}.")
     click.echo(f"revoked {prefix}")
 
 

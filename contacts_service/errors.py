@@ -1,110 +1,224 @@
-"""What can go wrong, in the domain's words. The HTTP layer gives each its status and code."""
+"""What can go wrong: each error with its HTTP status, its code and its message.
 
-from typing import Any
+The error table of the documentation and the examples of the OpenAPI document are made from these classes.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from contacts_service.settings import MAX_BODY_BYTES
+from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+
+RETRY_AFTER_SECONDS = 1
+_MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
 
 
 class ServiceError(Exception):
-    """Anything that a caller is told about."""
+    """An error that a caller is told about.
+
+    ``errors`` holds texts by field; ``example_errors`` shows it in the OpenAPI document.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    message: ClassVar[str]
+    example_errors: ClassVar[dict[str, list[str]] | None] = None
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
+        super().__init__()
+        self.text = message or self.message
+        self.errors = errors
+
+    def __str__(self) -> str:
+        return self.text
 
 
-class NotFound(ServiceError):
-    """Nothing has this id, or nothing any more."""
+class InvalidRequest(ServiceError):
+    """The request breaks the contract; ``errors`` says which field and why."""
 
-    def __init__(self, noun: str, entity_id: str) -> None:
-        super().__init__(f"No {noun} has the id {entity_id}.")
-        self.noun = noun
+    status, code, message = 400, "invalid_request", "The request is not valid: see errors."
+    example_errors = {"phone_number": ["Missing data for required field."]}
 
-
-class ContactExists(ServiceError):
-    """Another contact of the account has the phone number or the bsuid already."""
-
-    def __init__(self, existing_id: str) -> None:
-        super().__init__("A contact of this account already has this phone number or bsuid.")
-        self.existing_id = existing_id
-
-
-class IdentityConflict(ServiceError):
-    """Identifiers that should be one contact's belong to two."""
-
-    def __init__(self, contact_ids: list[str]) -> None:
-        super().__init__("The identifiers belong to different contacts.")
-        self.contact_ids = contact_ids
+    def __init__(self, errors: dict[str, list[str]]) -> None:
+        super().__init__(errors=errors)
 
 
 class Unauthenticated(ServiceError):
-    """No key, or one that is unknown, revoked or expired. Which of these is nobody's business."""
+    """No key, or one that is unknown, revoked or expired. The caller isn't told which."""
 
-    def __init__(self) -> None:
-        super().__init__("Send a valid key as X-API-Key, or as Authorization: Bearer.")
+    status, code = 401, "unauthenticated"
+    message = "Send a valid key as X-API-Key, or as Authorization: Bearer."
+    headers = {"WWW-Authenticate": "Bearer"}
+
+
+class AccountForbidden(ServiceError):
+    """The key is limited to accounts, and the request names another account or none."""
+
+    status, code = 403, "account_forbidden"
+    message = "The key is limited to accounts: name one of them as account_id."
 
 
 class LocalOnly(ServiceError):
-    """A caller from elsewhere, while no key exists."""
+    """A caller from another machine while no key exists."""
 
-    def __init__(self) -> None:
-        super().__init__("No key exists yet, so only callers on the service's own machine are answered.")
+    status, code = 403, "local_only"
+    message = "No key exists yet, so only callers on the service's own machine are answered."
 
 
 class ScopeMissing(ServiceError):
-    """A key that isn't for this kind of operation."""
+    """The key lacks the scope of the operation."""
+
+    status, code, message = 403, "scope_missing", "The key lacks the scope contacts:write."
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"The key lacks the scope {scope}.")
 
 
-class AccountForbidden(ServiceError):
-    """A key that is limited to accounts, and a request that names another, or none."""
+class ContactNotFound(ServiceError):
+    """No contact has this id, or its account is not the caller's."""
 
-    def __init__(self) -> None:
-        super().__init__("The key is limited to accounts: name one of them as account_id.")
+    status, code, message = 404, "contact_not_found", f"No contact has the id {CONTACT_ID}."
+
+    def __init__(self, contact_id: str) -> None:
+        super().__init__(f"No contact has the id {contact_id}.")
 
 
-class VersionMismatch(ServiceError):
-    """Somebody changed it since the caller read it. ``current`` is what it is now, None when it is gone."""
+class FlowNotFound(ServiceError):
+    """No flow has this id in this account."""
 
-    def __init__(self, current: dict[str, Any] | None) -> None:
-        super().__init__("The current version is not the one in the request.")
-        self.current = current
+    status, code, message = 404, "flow_not_found", f"No flow has the id {FLOW_ID}."
+
+    def __init__(self, flow_id: str) -> None:
+        super().__init__(f"No flow has the id {flow_id}.")
+
+
+class MessageNotFound(ServiceError):
+    """No message has this id, or its account is not the caller's."""
+
+    status, code, message = 404, "message_not_found", f"No message has the id {MESSAGE_ID}."
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"No message has the id {message_id}.")
+
+
+class AddressNotFound(ServiceError):
+    """The path leads nowhere."""
+
+    status, code, message = 404, "not_found", "There is nothing at this address."
+
+
+class MethodNotAllowed(ServiceError):
+    """The path exists, the method doesn't."""
+
+    status, code = 405, "method_not_allowed"
+    message = "This address does not know the method; Allow names those that it knows."
+
+
+class NotAcceptable(ServiceError):
+    """The Accept header excludes JSON."""
+
+    status, code, message = 406, "not_acceptable", "The answer is application/json, which Accept excludes."
+
+
+class ContactExists(ServiceError):
+    """Another contact of the account has the phone number or the bsuid."""
+
+    status, code = 409, "contact_exists"
+    message = "A contact of this account already has this phone number or bsuid."
+    example_errors = {"id": [CONTACT_ID]}
+
+    def __init__(self, contact_id: str) -> None:
+        super().__init__(errors={"id": [contact_id]})
+
+
+class IdentityConflict(ServiceError):
+    """Identifiers that should be one contact's belong to two."""
+
+    status, code, message = 409, "identity_conflict", "The identifiers belong to different contacts."
+    example_errors = {"id": [CONTACT_ID, OTHER_CONTACT_ID]}
+
+    def __init__(self, contact_ids: list[str]) -> None:
+        super().__init__(errors={"id": contact_ids})
+
+
+class ContactUnidentified(ServiceError):
+    """The contact would have neither phone number nor bsuid."""
+
+    status, code, message = 409, "contact_unidentified", "A contact needs a phone_number or a bsuid."
 
 
 class RetryInProgress(ServiceError):
-    """A first try with this Idempotency-Key still runs."""
+    """The first request with this Idempotency-Key still runs."""
+
+    status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+class VersionMismatch(ServiceError):
+    """The entity changed since the caller read it.
+
+    ``current`` is the entity as it is now and ``etag`` its entity tag; both None if it doesn't exist.
+    """
+
+    status, code, message = 412, "version_mismatch", "The current version is not the one in the request."
+
+    def __init__(self, current: dict[str, Any] | None, etag: str | None) -> None:
+        super().__init__()
+        self.current, self.etag = current, etag
+
+
+class PayloadTooLarge(ServiceError):
+    """The body is too large."""
+
+    status, code, message = 413, "payload_too_large", f"The body is larger than {_MAX_BODY}."
+
+
+class DocumentTooLarge(PayloadTooLarge):
+    """A merge would make a document larger than a request may bring."""
 
     def __init__(self) -> None:
-        super().__init__("The first request with this Idempotency-Key still runs.")
+        super().__init__(f"Merged, this would be larger than {_MAX_BODY} of JSON.")
+
+
+class UriTooLong(ServiceError):
+    """The request line is too long."""
+
+    status, code, message = 414, "uri_too_long", "The address with its query is longer than 8,190 bytes."
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body isn't declared as JSON."""
+
+    status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 
 
 class IdempotencyKeyReused(ServiceError):
-    """An Idempotency-Key under which another request was made."""
+    """Another request was made with this Idempotency-Key."""
 
-    def __init__(self) -> None:
-        super().__init__("Another request was made with this Idempotency-Key.")
-
-
-class Unidentified(ServiceError):
-    """A contact would be left without phone number and without bsuid."""
-
-    def __init__(self) -> None:
-        super().__init__("A contact needs a phone_number or a bsuid.")
+    status, code, message = 422, "idempotency_key_reused", "Another request was made with this Idempotency-Key."
 
 
-class InvalidCursor(ServiceError):
-    """A cursor that this service didn't give out for this list."""
+class InternalError(ServiceError):
+    """A bug. The log has the traceback under the request id."""
 
-    def __init__(self) -> None:
-        super().__init__("Not a cursor of this list with these filters and this sort.")
-
-
-class TooLarge(ServiceError):
-    """A document would grow beyond what is kept."""
-
-    def __init__(self) -> None:
-        super().__init__("Merged, this would be larger than 1 MiB of JSON.")
+    status, code = 500, "internal_error"
+    message = "Something went wrong on our side. The request id finds it in our log."
 
 
 class Unavailable(ServiceError):
-    """The database can't be reached, is too busy, or can't write."""
+    """The database can't be reached, is too busy or can't write; ``fault`` is the driver's error."""
+
+    status, code, message = 503, "unavailable", "The database can't answer at the moment. Try again."
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
     def __init__(self, fault: BaseException | None = None) -> None:
-        super().__init__("The database can't answer at the moment. Try again.")
+        super().__init__()
         self.fault = fault
+
+
+def documented_errors(status: int | None = None) -> Iterator[type[ServiceError]]:
+    """All errors by status, or those of one status, each code once."""
+    for error in sorted(ServiceError.__subclasses__(), key=lambda error: error.status):
+        if status in {None, error.status}:
+            yield error

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest request body, and the largest JSON document that merging may make."""
+
 
 class InvalidSetting(ValueError):
     """A setting in the environment that can't be what its owner meant."""

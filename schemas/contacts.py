@@ -2,46 +2,47 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.envelope import Answer
-from schemas.fields import (
-    BoundedList,
-    Flag,
-    Id,
-    JsonObject,
-    PhoneNumber,
-    Text,
-)
-
-CONTACT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
-ACCOUNT_ID = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-USER_ID = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
-
+from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
+from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
 
 # For the OpenAPI document: phone_number and bsuid are not both missing or null. Written with anyOf it would say the
 # same, but client generators would make a union of types of it.
 IDENTIFIED = {"not": {"properties": {"phone_number": {"type": "null"}, "bsuid": {"type": "null"}}}}
 
 
-def require_identifier(data: dict[str, Any]) -> None:
-    if not data.get("phone_number") and not data.get("bsuid"):
-        raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
+class Identified(Schema):
+    """Has a phone number or a bsuid."""
+
+    class Meta:
+        json_schema = IDENTIFIED
+
+    @validates_schema
+    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.get("phone_number") and not data.get("bsuid"):
+            raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
 
 
-WEB_ADDRESS = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020]+$"
-TAG_FORM = r"[^,\u0000]{1,50}"
+HTTP_URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020]+$"
+TAG_PATTERN = r"[^,\u0000]{1,50}"
 # Meta's documentation, "Business-scoped user IDs": a country code, maybe ENT, and up to 128 letters and digits.
-BSUID_FORM = r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$"
+BSUID_PATTERN = r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$"
 
 
 def text_field(what: str, example: str, **kwargs: Any) -> Text:
-    kwargs = {"longest": 255, "allow_none": True, **kwargs}
+    kwargs = {"max_length": 255, "allow_none": True, **kwargs}
     return Text(**kwargs, metadata={"description": what, "example": example})
 
 
 def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
-    return text_field(what, "US.13491208655302741918", longest=150, pattern=BSUID_FORM)
+    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN)
+
+
+def avatar_url_field() -> Text:
+    example = "https://example.com/john.jpg"
+    return text_field("The profile picture.", example, max_length=2048, pattern=HTTP_URL_PATTERN)
 
 
 def phone_number_field(**kwargs: Any) -> PhoneNumber:
@@ -57,25 +58,19 @@ class ContactFields(Schema):
     name = text_field("What people call the contact.", "John Doe")
     profile_name = text_field("What WhatsApp calls the contact.", "John")
     username = text_field("The user's WhatsApp username, which may change.", "john.doe")
-    avatar_url = text_field("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
-    tags = BoundedList(
-        Text(longest=50, shortest=1, pattern=f"^{TAG_FORM}$"),
-        most=50,
+    avatar_url = avatar_url_field()
+    tags = UniqueList(
+        Text(max_length=50, min_length=1, pattern=f"^{TAG_PATTERN}$"),
+        max_items=50,
         metadata={"description": "Replaced whole; each counts once.", "example": ["vip"]},
     )
-    marketing_opt_out = Flag(metadata={"description": "Wants no marketing.", "example": False})
+    marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
     metadata = JsonObject(
         metadata={"description": "Anything the business keeps about a contact.", "example": {"plan": "gold"}}
     )
 
-    @post_load
-    def _each_tag_once(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        if "tags" in data:
-            data["tags"] = list(dict.fromkeys(data["tags"]))
-        return data
 
-
-class ContactCreate(ContactFields):
+class ContactCreate(Identified, ContactFields):
     """A new contact, with a phone number or a bsuid."""
 
     EXAMPLE = {
@@ -84,14 +79,7 @@ class ContactCreate(ContactFields):
         "account_id": ACCOUNT_ID,
         "metadata": {"custom_field": "value"},
     }
-    account_id = Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
-
-    class Meta:
-        json_schema = IDENTIFIED
-
-    @validates_schema
-    def _is_identified(self, data: dict[str, Any], **_: Any) -> None:
-        require_identifier(data)
+    account_id = Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
 
 
 class ContactUpdate(ContactFields):
@@ -103,7 +91,7 @@ class ContactUpdate(ContactFields):
         json_schema = {"minProperties": 1}  # For the OpenAPI document.
 
     @validates_schema
-    def _changes_something(self, data: dict[str, Any], **_: Any) -> None:
+    def _require_change(self, data: dict[str, Any], **_: Any) -> None:
         if not data:
             raise ValidationError("Send at least one field to change.")
 
@@ -116,10 +104,10 @@ class ContactPatch(ContactUpdate):
 
 class ContactAssign(Schema):
     EXAMPLE = {"user_id": USER_ID}
-    user_id = Id(
+    user_id = Uuid(
         required=True,
         allow_none=True,
-        metadata={"description": "Who looks after the contact from now on; null for nobody.", "example": USER_ID},
+        metadata={"description": "Who looks after the contact from now on; null for no one.", "example": USER_ID},
     )
 
 

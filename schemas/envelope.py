@@ -4,6 +4,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
+from schemas.fields import QueryInteger
+
 
 class Answer(Schema):
     """An answer may grow: a caller ignores fields that it doesn't know."""
@@ -30,6 +32,19 @@ class Error(Answer):
         allow_none=True,
         metadata={"description": "With 412: what it is now, null when it doesn't exist."},
     )
+
+
+_MAX_PAGE = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
+
+
+def page_number(description: str, **kwargs: Any) -> QueryInteger:
+    described = {"description": description, "example": 1}
+    return QueryInteger(min_value=1, max_value=_MAX_PAGE, metadata=described, **kwargs)
+
+
+def items_per_page(default: int) -> QueryInteger:
+    described = {"description": "Items per page.", "example": default}
+    return QueryInteger(min_value=1, max_value=100, load_default=default, metadata=described)
 
 
 def page_of(items: type[Answer], name: str) -> type[Schema]:

@@ -1,7 +1,7 @@
-"""Fields that say exactly what the OpenAPI document says: no lenient conversions, no characters that can't be stored.
+"""Fields that accept exactly what the OpenAPI document says: no lenient conversions, no text that can't be stored.
 
 marshmallow's own String, Integer, Boolean and UUID accept more than JSON Schema can express (``"yes"`` for true,
-``{…}`` around a UUID, ``1_0`` for ten); a caller's mistake would pass unnoticed.
+``{…}`` around a UUID, ``1_0`` for ten), so that a caller's mistake would pass unnoticed.
 """
 
 import json
@@ -11,27 +11,29 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
+
+from schemas.examples import CONTACT_ID
 
 STORABLE = r"^[^\u0000]*$"  # PostgreSQL can't hold U+0000 in text (documentation, "Character Types").
 MAX_NESTING = 32
 
 RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})")
-UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 # Between the digits of a written phone number: spaces (also the no-break ones), dots, dashes, brackets, and the
 # invisible direction marks that copying from an address book brings along.
 _GAP = r"[ \t\u00a0\u202f.()\[\]\-\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069]*"
 # A trunk 0 in brackets, as in +44 (0)20…, is dialled at home only. Some countries keep it, so it is refused.
-PHONE_FORM = rf"^(?!.*\(0\)){_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
-_PHONE = re.compile(PHONE_FORM)
-_PHONE_LONGEST = 64
+PHONE_PATTERN = rf"^(?!.*\(0\)){_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
+_PHONE = re.compile(PHONE_PATTERN)
+_PHONE_MAX_LENGTH = 64
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def unstorable(text: str) -> str | None:
-    """Why neither database nor UTF-8 can hold this text, or None when they can."""
+def why_not_storable(text: str) -> str | None:
+    """Why the database or UTF-8 can't hold this text; None if they can."""
     if "\x00" in text:
         return "Must not contain the character U+0000."
     if _SURROGATE.search(text):
@@ -40,45 +42,40 @@ def unstorable(text: str) -> str | None:
 
 
 def canonical_uuid(value: object) -> str | None:
-    """A UUID in RFC 9562's 8-4-4-4-12 form as lower-case text, or None for anything else."""
-    return value.lower() if isinstance(value, str) and UUID_FORM.fullmatch(value) else None
+    """A UUID in RFC 9562's 8-4-4-4-12 form as lower-case text; None for anything else."""
+    return value.lower() if isinstance(value, str) and UUID_PATTERN.fullmatch(value) else None
 
 
 class Text(fields.String):
-    """Text that can be stored as it is, of at most ``longest`` characters."""
+    """Text that can be stored as it is."""
 
-    def __init__(self, *, longest: int, shortest: int = 0, pattern: str = STORABLE, **kwargs: Any) -> None:
-        described = {"maxLength": longest, "pattern": pattern, **kwargs.pop("metadata", {})}
-        if shortest:
-            described["minLength"] = shortest
-        super().__init__(metadata=described, **kwargs)
-        self.shortest, self.longest = shortest, longest
-        self.pattern = None if pattern == STORABLE else re.compile(pattern)
+    def __init__(self, *, max_length: int, min_length: int = 0, pattern: str | None = None, **kwargs: Any) -> None:
+        length = validate.Length(min=min_length or None, max=max_length)
+        described = {"pattern": pattern or STORABLE, **kwargs.pop("metadata", {})}
+        super().__init__(validate=length, metadata=described, **kwargs)
+        # Not validate.Regexp, whose $ lets a line break at the end pass.
+        self._pattern = re.compile(pattern) if pattern else None
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text: str = super()._deserialize(value, attr, data, **kwargs)
-        if len(text) > self.longest:
-            raise ValidationError(f"Longer than {self.longest} characters.")
-        if len(text) < self.shortest:
-            raise ValidationError(f"Shorter than {self.shortest} character(s).")
-        if problem := unstorable(text):
+        if problem := why_not_storable(text):
             raise ValidationError(problem)
-        if self.pattern and not self.pattern.fullmatch(text):
-            raise ValidationError(f"Does not match the pattern {self.pattern.pattern}.")
+        if self._pattern and not self._pattern.fullmatch(text):
+            raise ValidationError(f"Does not match the pattern {self._pattern.pattern}.")
         return text
 
 
-class Id(fields.UUID):
-    """A UUID, loaded as text in small letters."""
+class Uuid(fields.UUID):
+    """A UUID, loaded as lower-case text."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         canonical = canonical_uuid(value)
         if canonical is None:
-            raise ValidationError("Not a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057.")
+            raise ValidationError(f"Not a UUID such as {CONTACT_ID}.")
         return canonical
 
 
-class IdOrNone(fields.String):
+class UuidOrNone(fields.String):
     """In a query: a UUID, or the word none for those that have none, loaded as None."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -94,19 +91,20 @@ class IdOrNone(fields.String):
 
 
 class CommaSeparated(Text):
-    """In a query: values between commas, each of a form, loaded as a list; UUIDs in small letters."""
+    """In a query: values between commas that each match a pattern, loaded as a list; UUIDs in lower case."""
 
-    def __init__(self, *, form: str, most: int, longest: int, **kwargs: Any) -> None:
-        super().__init__(longest=longest, pattern=f"^{form}(,{form}){{0,{most - 1}}}$", **kwargs)
-        self.holds_ids = form == UUID_FORM.pattern
+    def __init__(self, *, item_pattern: str, max_items: int, max_length: int, **kwargs: Any) -> None:
+        pattern = f"^{item_pattern}(,{item_pattern}){{0,{max_items - 1}}}$"
+        super().__init__(max_length=max_length, pattern=pattern, **kwargs)
+        self._holds_ids = item_pattern == UUID_PATTERN.pattern
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        return (text.lower() if self.holds_ids else text).split(",")
+        return (text.lower() if self._holds_ids else text).split(",")
 
 
-class Moment(fields.AwareDateTime):
-    """A moment as RFC 3339 writes it, with its offset, loaded as an aware datetime in UTC."""
+class UtcDateTime(fields.AwareDateTime):
+    """A time as RFC 3339 writes it, with its offset, loaded as an aware datetime in UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         if not isinstance(value, str) or not RFC3339.fullmatch(value):
@@ -125,12 +123,12 @@ class PhoneNumber(fields.String):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        described = {"pattern": PHONE_FORM, "maxLength": _PHONE_LONGEST, **kwargs.pop("metadata", {})}
+        described = {"pattern": PHONE_PATTERN, "maxLength": _PHONE_MAX_LENGTH, **kwargs.pop("metadata", {})}
         super().__init__(metadata=described, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         written: str = super()._deserialize(value, attr, data, **kwargs)
-        if len(written) > _PHONE_LONGEST or not _PHONE.fullmatch(written):
+        if len(written) > _PHONE_MAX_LENGTH or not _PHONE.fullmatch(written):
             raise ValidationError(
                 "Not an international phone number: 7 to 15 digits, the first not 0, after an optional + or 00."
             )
@@ -138,19 +136,15 @@ class PhoneNumber(fields.String):
 
 
 class Integer(fields.Integer):
-    """A JSON integer from ``least`` to ``most``."""
+    """A JSON integer from ``min_value`` to ``max_value``."""
 
-    def __init__(self, *, least: int, most: int, **kwargs: Any) -> None:
-        described = {"minimum": least, "maximum": most, **kwargs.pop("metadata", {})}
-        super().__init__(metadata=described, **kwargs)
-        self.least, self.most = least, most
+    def __init__(self, *, min_value: int, max_value: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(min=min_value, max=max_value), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         # JSON Schema counts 5.0 among the integers; Python counts True, which it must not be.
         if type(value) is not int and not (isinstance(value, float) and value.is_integer()):
             raise self.make_error("invalid")
-        if not self.least <= value <= self.most:
-            raise ValidationError(f"Must be from {self.least} to {self.most}.")
         return int(value)
 
 
@@ -164,7 +158,7 @@ class QueryInteger(Integer):
         return super()._deserialize(int(value), attr, data, **kwargs)
 
 
-class Flag(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     """A JSON boolean and nothing that merely looks like one."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
@@ -174,28 +168,35 @@ class Flag(fields.Boolean):
 
 
 class BoundedList(fields.List[Any]):
-    """A list of at most ``most`` items. A longer one is refused before its items are looked at."""
+    """A list of at most ``max_items``. A longer one is refused before its items are looked at."""
 
-    def __init__(self, inner: Any, *, most: int, **kwargs: Any) -> None:
-        super().__init__(inner, metadata={"maxItems": most, **kwargs.pop("metadata", {})}, **kwargs)
-        self.most = most
+    def __init__(self, inner: Any, *, max_items: int, **kwargs: Any) -> None:
+        super().__init__(inner, metadata={"maxItems": max_items, **kwargs.pop("metadata", {})}, **kwargs)
+        self._max_items = max_items
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        if isinstance(value, list) and len(value) > self.most:
-            raise ValidationError(f"More than {self.most} items.")
+        if isinstance(value, list) and len(value) > self._max_items:
+            raise ValidationError(f"More than {self._max_items} items.")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class UniqueList(BoundedList):
+    """A list of at most ``max_items``; of equal items only the first is kept."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        return list(dict.fromkeys(super()._deserialize(value, attr, data, **kwargs)))
 
 
 class JsonObject(fields.Dict):
     """A JSON object kept as it came: text that can be stored, finite numbers, at most 32 levels deep."""
 
-    def __init__(self, *, most_bytes: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, max_bytes: int | None = None, **kwargs: Any) -> None:
         # JSON Schema could only say this by recursion, which client generators don't follow.
         described = kwargs.pop("metadata", {})
         limits = f"At most {MAX_NESTING} levels deep; no U+0000 in any text within."
-        if most_bytes:
-            limits += f" At most {most_bytes // 1024} KiB of JSON."
-        self.most_bytes = most_bytes
+        if max_bytes:
+            limits += f" At most {max_bytes // 1024} KiB of JSON."
+        self.max_bytes = max_bytes
         super().__init__(metadata={**described, "description": f"{described['description']} {limits}"}, **kwargs)
 
     def _deserialize(
@@ -203,25 +204,25 @@ class JsonObject(fields.Dict):
     ) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Not a JSON object.")
-        level: list[Any] = [value]
+        containers: list[Any] = [value]
         for _ in range(MAX_NESTING):
-            level = [inner for container in level for inner in _containers_within(container)]
-            if not level:
-                if (
-                    self.most_bytes
-                    and len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > self.most_bytes
-                ):
-                    raise ValidationError(f"More than {self.most_bytes // 1024} KiB of JSON.")
-                return value
-        raise ValidationError(f"Nested deeper than {MAX_NESTING} levels.")
+            containers = [inner for container in containers for inner in _containers_within(container)]
+            if not containers:
+                break
+        else:
+            raise ValidationError(f"Nested deeper than {MAX_NESTING} levels.")
+        written = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if self.max_bytes else ""
+        if self.max_bytes and len(written.encode()) > self.max_bytes:
+            raise ValidationError(f"More than {self.max_bytes // 1024} KiB of JSON.")
+        return value
 
 
 def _containers_within(container: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    """Check the scalars that stand directly in a container, and yield the containers among them."""
+    """Check the scalars directly in a container, and yield the containers in it."""
     for item in (*container, *container.values()) if isinstance(container, dict) else container:
         if isinstance(item, dict | list):
             yield item
-        elif isinstance(item, str) and (problem := unstorable(item)):
+        elif isinstance(item, str) and (problem := why_not_storable(item)):
             raise ValidationError(problem)
         elif isinstance(item, float) and not math.isfinite(item):
             raise ValidationError("Holds a number that is not finite.")

@@ -2,11 +2,10 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.envelope import Answer, page_of
-from schemas.fields import BoundedList, Flag, Id, IdOrNone, Integer, QueryInteger, Text
+from schemas.envelope import Answer, items_per_page, page_number, page_of
+from schemas.examples import ACCOUNT_ID, FLOW_ID
+from schemas.fields import BoundedList, Integer, StrictBoolean, Text, Uuid, UuidOrNone
 
-ACCOUNT_ID = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-FLOW_ID = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
 DISPLAY_TYPES = ["text", "badge", "tag"]
 COLORS = ["default", "success", "warning", "error", "info"]
 PANEL_CONFIG_EXAMPLE = {
@@ -42,9 +41,9 @@ PANEL_CONFIG_EXAMPLE = {
 class PanelField(Schema):
     """Where and how the panel shows one collected variable."""
 
-    key = Text(required=True, longest=255, shortest=1, metadata={"description": "The variable's name."})
-    label = Text(required=True, longest=255)
-    order = Integer(least=0, most=10_000, load_default=0)
+    key = Text(required=True, max_length=255, min_length=1, metadata={"description": "The variable's name."})
+    label = Text(required=True, max_length=255)
+    order = Integer(min_value=0, max_value=10_000, load_default=0)
     display_type = fields.String(validate=validate.OneOf(DISPLAY_TYPES))
     color = fields.String(validate=validate.OneOf(COLORS))
 
@@ -52,27 +51,29 @@ class PanelField(Schema):
 class PanelSection(Schema):
     """A box of the panel."""
 
-    id = Text(required=True, longest=255, shortest=1)
-    label = Text(required=True, longest=255)
-    columns = Integer(least=1, most=12, load_default=1)
-    collapsible = Flag(load_default=False)
-    default_collapsed = Flag(load_default=False)
-    order = Integer(least=0, most=10_000, load_default=0)
-    fields_ = BoundedList(fields.Nested(PanelField), most=100, data_key="fields", attribute="fields", load_default=list)
+    id = Text(required=True, max_length=255, min_length=1)
+    label = Text(required=True, max_length=255)
+    columns = Integer(min_value=1, max_value=12, load_default=1)
+    collapsible = StrictBoolean(load_default=False)
+    default_collapsed = StrictBoolean(load_default=False)
+    order = Integer(min_value=0, max_value=10_000, load_default=0)
+    fields_ = BoundedList(
+        fields.Nested(PanelField), max_items=100, data_key="fields", attribute="fields", load_default=list
+    )
 
 
 class PanelConfig(Schema):
     """How the agent desktop shows a session's variables."""
 
     EXAMPLE = PANEL_CONFIG_EXAMPLE
-    sections = BoundedList(fields.Nested(PanelSection), most=50, required=True)
+    sections = BoundedList(fields.Nested(PanelSection), max_items=50, required=True)
 
 
 class FlowPut(Schema):
     EXAMPLE = {"name": "Customer Support Flow", "panel_config": PANEL_CONFIG_EXAMPLE}
-    name = Text(required=True, longest=255, shortest=1)
+    name = Text(required=True, max_length=255, min_length=1)
     panel_config = fields.Nested(PanelConfig, required=True)
-    account_id = Id(
+    account_id = Uuid(
         allow_none=True,
         metadata={"description": "The WhatsApp account it belongs to; null for all of them.", "example": ACCOUNT_ID},
     )
@@ -100,13 +101,13 @@ class Flow(Answer):
 
 
 class FlowQuery(Schema):
-    account_id = Id(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
+    account_id = Uuid(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
 
 
 class FlowListQuery(Schema):
-    page = QueryInteger(least=1, most=10**12, load_default=1, metadata={"description": "Page number.", "example": 1})
-    limit = QueryInteger(least=1, most=100, load_default=20, metadata={"description": "Items per page.", "example": 20})
-    account_id = IdOrNone(
+    page = page_number("Page number.", load_default=1)
+    limit = items_per_page(20)
+    account_id = UuidOrNone(
         metadata={"description": "Only the flows of this account; none: of no account.", "example": "none"}
     )
 

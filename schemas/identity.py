@@ -1,25 +1,23 @@
 """Who somebody is, by what WhatsApp says."""
 
-from typing import Any
-
-from marshmallow import Schema, fields, validate, validates_schema
+from marshmallow import fields, validate
 
 from schemas.contacts import (
-    ACCOUNT_ID,
     IDENTIFIED,
-    WEB_ADDRESS,
     Contact,
+    Identified,
+    avatar_url_field,
     bsuid_field,
     phone_number_field,
-    require_identifier,
     text_field,
 )
-from schemas.fields import Id
+from schemas.examples import ACCOUNT_ID
+from schemas.fields import Uuid
 
 MATCHED_BY = ["bsuid", "previous_bsuid", "phone_number", "phone_variant"]
 
 
-class ContactResolve(Schema):
+class ContactResolve(Identified):
     """Who somebody is, as WhatsApp says."""
 
     EXAMPLE = {
@@ -28,20 +26,13 @@ class ContactResolve(Schema):
         "bsuid": "US.13491208655302741918",
         "profile_name": "John",
     }
-    account_id = Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+    account_id = Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
     phone_number = phone_number_field(allow_none=True)
     bsuid = bsuid_field()
     previous_bsuid = bsuid_field("The bsuid that the user had before this one.")
     profile_name = text_field("What WhatsApp calls the contact.", "John")
     username = text_field("The user's WhatsApp username.", "john.doe")
-    avatar_url = text_field("The profile picture.", "https://example.com/john.jpg", longest=2048, pattern=WEB_ADDRESS)
-
-    class Meta:
-        json_schema = IDENTIFIED
-
-    @validates_schema
-    def _is_identified(self, data: dict[str, Any], **_: Any) -> None:
-        require_identifier(data)
+    avatar_url = avatar_url_field()
 
 
 class ContactIdentity(ContactResolve):

@@ -4,42 +4,23 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from schemas.contacts import ACCOUNT_ID, CONTACT_ID, Contact
-from schemas.envelope import Answer
-from schemas.fields import Id, JsonObject, Moment, QueryInteger, Text
+from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPES
+from schemas.contacts import Contact
+from schemas.envelope import Answer, items_per_page
+from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
+from schemas.fields import JsonObject, Text, UtcDateTime, Uuid
 from schemas.identity import MATCHED_BY, ContactIdentity
 
-MESSAGE_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c44"
-WA_MESSAGE_ID = "wamid.HBgLMTIzNDU2Nzg5MBUCABIYFjNFQjBDMEE3"
-DIRECTIONS = ["incoming", "outgoing"]
-STATUSES = ["pending", "sent", "delivered", "read", "failed"]
-TYPES = [
-    "text",
-    "image",
-    "video",
-    "audio",
-    "document",
-    "sticker",
-    "location",
-    "contacts",
-    "interactive",
-    "button",
-    "template",
-    "reaction",
-    "order",
-    "system",
-    "unsupported",
-]
-LARGEST_CONTENT = 64 * 1024
+MAX_CONTENT_BYTES = 64 * 1024
 
 
 def _wa_message_id(**kwargs: Any) -> Text:
     what = "WhatsApp's id of the message; an account has it once."
-    return Text(longest=255, shortest=1, metadata={"description": what, "example": WA_MESSAGE_ID}, **kwargs)
+    return Text(max_length=255, min_length=1, metadata={"description": what, "example": WA_MESSAGE_ID}, **kwargs)
 
 
-def _account_id() -> Id:
-    return Id(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+def _account_id() -> Uuid:
+    return Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
 
 
 class MessageCreate(Schema):
@@ -53,21 +34,21 @@ class MessageCreate(Schema):
         "timestamp": "2024-01-01T12:00:00Z",
     }
     wa_message_id = _wa_message_id()
-    direction = fields.String(required=True, validate=validate.OneOf(DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(TYPES))
+    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
+    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
     content = JsonObject(
         required=True,
-        most_bytes=LARGEST_CONTENT,
+        max_bytes=MAX_CONTENT_BYTES,
         metadata={
             "description": "Kept as it came: what WhatsApp's webhook holds under the name of the type.",
             "example": {"body": "Where is my order?"},
         },
     )
     status = fields.String(
-        validate=validate.OneOf(STATUSES),
+        validate=validate.OneOf(MESSAGE_STATUSES),
         metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
     )
-    timestamp = Moment(
+    timestamp = UtcDateTime(
         metadata={"description": "When it was written; by default now.", "example": "2024-01-01T12:00:00Z"}
     )
 
@@ -84,10 +65,10 @@ class StatusPut(Schema):
     """What became of a message."""
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
-    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
-    timestamp = Moment(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
+    status = fields.String(required=True, validate=validate.OneOf(MESSAGE_STATUSES))
+    timestamp = UtcDateTime(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
     error = JsonObject(
-        most_bytes=LARGEST_CONTENT,
+        max_bytes=MAX_CONTENT_BYTES,
         metadata={"description": "Why it failed, as WhatsApp says.", "example": {"code": 131026}},
     )
 
@@ -101,9 +82,9 @@ class StatusByWaIdPut(StatusPut):
 
 
 class MessageListQuery(Schema):
-    limit = QueryInteger(least=1, most=100, load_default=50, metadata={"description": "Items per page.", "example": 50})
-    before = Id(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
-    after = Id(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})
+    limit = items_per_page(50)
+    before = Uuid(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
+    after = Uuid(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})
 
 
 class Message(Answer):
@@ -121,10 +102,10 @@ class Message(Answer):
     id = fields.UUID(required=True)
     contact_id = fields.UUID(required=True)
     wa_message_id = fields.String(required=True, allow_none=True)
-    direction = fields.String(required=True, validate=validate.OneOf(DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(TYPES))
+    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
+    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
     content = fields.Dict(required=True, keys=fields.String())
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*STATUSES, None]))
+    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*MESSAGE_STATUSES, None]))
     status_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When it got its status."}
     )

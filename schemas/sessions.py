@@ -4,12 +4,12 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from schemas.constants import SESSION_STATUSES
 from schemas.envelope import Answer
-from schemas.fields import Id, JsonObject
-from schemas.flows import FLOW_ID, PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
+from schemas.examples import FLOW_ID, SESSION_ID
+from schemas.fields import JsonObject, Uuid
+from schemas.flows import PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
 
-SESSION_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"
-STATUSES = ["active", "completed", "cancelled", "timeout"]
 SESSION_DATA_EXAMPLE = {
     "customer_name": "John Doe",
     "customer_email": "john@example.com",
@@ -20,23 +20,23 @@ SESSION_DATA_EXAMPLE = {
 
 class SessionPut(Schema):
     EXAMPLE = {"flow_id": FLOW_ID, "status": "active", "session_data": SESSION_DATA_EXAMPLE}
-    session_id = Id(
+    session_id = Uuid(
         metadata={
             "description": "The chatbot's own id of the session. Without it a new session starts.",
             "example": SESSION_ID,
         }
     )
-    flow_id = Id(
+    flow_id = Uuid(
         allow_none=True,
         metadata={"description": "The flow that collects; it need not be stored yet.", "example": FLOW_ID},
     )
-    status = fields.String(validate=validate.OneOf(STATUSES))
+    status = fields.String(validate=validate.OneOf(SESSION_STATUSES))
     session_data = JsonObject(required=True, metadata={"description": "All variables of the session."})
 
 
 class SessionPatch(SessionPut):
     EXAMPLE = {"session_data": {"order_status": "delivered", "customer_email": None}}
-    session_id = Id(
+    session_id = Uuid(
         metadata={"description": "Without it the session that GET answers is meant.", "example": SESSION_ID}
     )
     session_data = JsonObject(
@@ -50,7 +50,7 @@ class SessionPatch(SessionPut):
         }
 
     @validates_schema
-    def _changes_something(self, data: dict[str, Any], **_: Any) -> None:
+    def _require_change(self, data: dict[str, Any], **_: Any) -> None:
         if not data.keys() - {"session_id"}:
             raise ValidationError("Send session_data, status or flow_id.")
 
@@ -72,7 +72,7 @@ class Session(Answer):
     flow_name = fields.String(
         required=True, allow_none=True, metadata={"description": "Null when no flow of that id is stored."}
     )
-    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    status = fields.String(required=True, validate=validate.OneOf(SESSION_STATUSES))
     session_data = fields.Dict(required=True, keys=fields.String())
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -83,7 +83,7 @@ class SessionData(Session):
 
     EXAMPLE = {**Session.EXAMPLE, "panel_config": PANEL_CONFIG_EXAMPLE}
     session_id = fields.UUID(required=True, allow_none=True)
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*STATUSES, None]))
+    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*SESSION_STATUSES, None]))
     panel_config = fields.Nested(PanelConfig, required=True)
     created_at = fields.AwareDateTime(required=True, allow_none=True)
     updated_at = fields.AwareDateTime(required=True, allow_none=True)

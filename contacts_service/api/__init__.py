@@ -1,1 +1,0 @@
-"""HTTP: a blueprint a noun, and what they share (envelope, errors, parsing, OpenAPI)."""

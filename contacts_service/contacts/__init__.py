@@ -1,0 +1,1 @@
+"""Contacts: who a person is, and who looks after them."""

@@ -1,0 +1,141 @@
+"""The tables of contacts."""
+
+from typing import Any
+
+from peewee import (
+    SQL,
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    Check,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
+
+from contacts_service.db.accounts import limited_to
+from contacts_service.db.database import BaseModel
+from contacts_service.db.fields import IdField, JSONTextField, OrderedTextField, UtcDateTimeField
+
+# The recency of contacts without a message, which come after all others. It is never null, unlike last_message_at, so
+# that both databases can begin a list anywhere in their index.
+NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
+NO_ACCOUNT = "none"
+"""Stands for contacts of no account where others have the id of their account."""
+
+
+class Contact(BaseModel):
+    pk = BigAutoField()  # FTS5 and foreign keys want a small integer; callers see only the id.
+    id = IdField(unique=True)
+    account_id = IdField(null=True)
+    phone_number = TextField(
+        null=True, constraints=[Check("substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16")]
+    )
+    bsuid = TextField(null=True)
+    username = TextField(null=True)
+    name = TextField(null=True)
+    profile_name = TextField(null=True)
+    avatar_url = TextField(null=True)
+    assigned_to = IdField(null=True)
+    tags = JSONTextField()
+    marketing_opt_out = BooleanField()
+    metadata = JSONTextField()
+    search_text = TextField()
+    last_message_at = UtcDateTimeField(null=True)
+    recency = UtcDateTimeField(
+        constraints=[SQL(f"GENERATED ALWAYS AS (COALESCE(last_message_at, '{NO_MESSAGE}')) STORED")]
+    )
+    last_message_key = OrderedTextField(null=True)  # Orders messages of the same time.
+    last_message_preview = TextField(null=True)
+    last_inbound_at = UtcDateTimeField(null=True)
+    unread_count = IntegerField()
+    created_at = UtcDateTimeField()
+    updated_at = UtcDateTimeField()
+    version = IntegerField()
+
+    class Meta:
+        constraints = [Check("phone_number IS NOT NULL OR bsuid IS NOT NULL", "contact_identified")]
+
+
+class ContactTag(BaseModel):
+    """Finds contacts by tag; the contact has its tags as JSON too, in their order."""
+
+    contact = ForeignKeyField(Contact, on_delete="CASCADE", index=False)
+    tag = TextField()
+
+    class Meta:
+        primary_key = CompositeKey("contact", "tag")
+
+
+ContactTag.add_index(ContactTag.index(ContactTag.tag, ContactTag.contact, name="contact_tag_tag"))
+
+
+class FormerBsuid(BaseModel):
+    """A bsuid that a contact had, for messages that come late under it. WhatsApp gives none out again."""
+
+    key = TextField(primary_key=True)  # Account and bsuid.
+    contact = ForeignKeyField(Contact, on_delete="CASCADE")
+
+
+class ContactCount(BaseModel):
+    """How many contacts an account has, and how many of them are assigned to no one. Triggers keep it."""
+
+    account = TextField()
+    slot = IntegerField()  # The count of an account is spread over slots, or writers would wait for one another.
+    contacts = BigIntegerField()
+    unassigned = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("account", "slot")
+
+
+RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
+CREATED_ORDER = (Contact.created_at, Contact.id)
+
+_with_account, _without_account = Contact.account_id.is_null(False), Contact.account_id.is_null()
+for _index in (
+    Contact.index(*RECENT_ORDER, name="contact_recent"),
+    Contact.index(Contact.account_id, *RECENT_ORDER, name="contact_account_recent"),
+    Contact.index(Contact.assigned_to, *RECENT_ORDER, name="contact_assigned_recent"),
+    Contact.index(*CREATED_ORDER, name="contact_created"),
+    Contact.index(Contact.account_id, *CREATED_ORDER, name="contact_account_created"),
+    # NULL equals nothing in a unique index, so contacts without account have indexes of their own.
+    Contact.index(Contact.account_id, Contact.phone_number, unique=True, name="contact_account_phone").where(
+        _with_account
+    ),
+    Contact.index(Contact.phone_number, unique=True, name="contact_phone").where(_without_account),
+    Contact.index(Contact.account_id, Contact.bsuid, unique=True, name="contact_account_bsuid").where(_with_account),
+    Contact.index(Contact.bsuid, unique=True, name="contact_bsuid").where(_without_account),
+):
+    Contact.add_index(_index)
+
+SUMMARY_COLUMNS = (
+    Contact.id,
+    Contact.phone_number,
+    Contact.bsuid,
+    Contact.username,
+    Contact.name,
+    Contact.profile_name,
+    Contact.avatar_url,
+    Contact.account_id,
+    Contact.assigned_to,
+    Contact.tags,
+    Contact.marketing_opt_out,
+    Contact.last_message_at,
+    Contact.last_message_preview,
+    Contact.last_inbound_at,
+    Contact.unread_count,
+    Contact.created_at,
+    Contact.updated_at,
+    Contact.version,
+)
+ALL_COLUMNS = (*SUMMARY_COLUMNS, Contact.metadata)
+INTERNAL_COLUMNS = (Contact.pk, Contact.last_message_key)
+"""Columns that use cases need and callers never see."""
+IDENTIFIERS = {"phone_number", "bsuid"}
+
+
+def by_id(contact_id: Any, allowed_accounts: Any) -> Any:
+    """Condition: the contact with this id, if the caller may see it."""
+    return limited_to(Contact.id == contact_id, Contact.account_id, allowed_accounts)

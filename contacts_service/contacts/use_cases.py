@@ -1,0 +1,59 @@
+"""Use cases of contacts. A contact is a dict; times are aware datetimes, metadata and tags are JSONText.
+
+``allowed_accounts`` limits a use case to the contacts of these accounts; others don't exist for it. ``expected`` are
+the versions that a contact may have for a write to happen, None for any; the write itself compares.
+"""
+
+from typing import Any
+
+from contacts_service.contacts import queries
+from contacts_service.contacts.queries import Versions
+from contacts_service.contacts.writes import (
+    MAX_ATTEMPTS,
+    insert,
+    or_not_found,
+    raise_identifier_taken,
+    raise_why_not_written,
+    to_public,
+    update,
+)
+from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.database import reading, writing
+from contacts_service.errors import Unavailable
+from contacts_service.web.stored_responses import empty_stored_responses
+
+
+@writing()
+def create_contact(
+    *, allowed_accounts: AllowedAccounts, account_id: str | None = None, **fields: Any
+) -> dict[str, Any]:
+    """Store a contact that its account doesn't have yet.
+
+    ``fields`` are those of ContactCreate, ``phone_number`` (E.164) or ``bsuid`` among them. Raises AccountForbidden,
+    ContactExists, IdentityConflict, ContactUnidentified.
+    """
+    require_account(allowed_accounts, account_id)
+    for _ in range(MAX_ATTEMPTS):
+        if created := insert(account_id, fields):
+            return to_public(created)
+        raise_identifier_taken(account_id, fields)
+        # The contact that had the identifier was deleted between the two queries.
+    raise Unavailable
+
+
+@reading()
+def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
+    """Raises ContactNotFound."""
+    return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id))
+
+
+# Changes the given fields of a contact; see writes.update.
+update_contact = writing()(update)
+
+
+@writing()
+def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
+    """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
+    if not queries.delete_contact(contact_id, allowed_accounts, expected):
+        raise_why_not_written(contact_id, allowed_accounts)
+    empty_stored_responses(contact_id)

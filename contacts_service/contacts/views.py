@@ -1,0 +1,163 @@
+"""Operations of contacts."""
+
+from typing import Any
+
+from flask import Response
+
+from contacts_service.contacts import identity, listing, use_cases
+from contacts_service.contacts.etags import contact_etag, contact_version
+from contacts_service.web.auth import current_caller
+from contacts_service.web.blueprint import Blueprint
+from contacts_service.web.envelope import page_of, success
+from contacts_service.web.etags import expected_versions, success_with_etag
+from schemas.contact_list import ContactListQuery, ContactPage
+from schemas.contacts import Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate
+from schemas.examples import CONTACT_ID
+from schemas.identity import ContactResolve, ResolvedContact
+
+blueprint = Blueprint("contacts", __name__, url_prefix="/api/contacts", description="The people a business talks to.")
+
+LOCATION = {"Location": {"schema": {"type": "string"}, "example": f"/api/contacts/{CONTACT_ID}"}}
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.query(ContactListQuery)
+@blueprint.answers(200, ContactPage)
+def list_contacts(query: dict[str, Any]) -> Response:
+    """List contacts
+
+    By default those with the newest message first, those without one last, then the newest contact first. A page past
+    the end is an empty list.
+
+    `next_cursor` leads on in the same order with the same filters, at the cost of a first page however deep; it is
+    null on the last page. With `sort=created` following it visits every contact that exists throughout exactly once,
+    whatever is created, deleted or written to meanwhile. With `sort=recent` a contact that gets a message moves to the
+    front, so a reader that is past the front may miss it; what stays put is neither missed nor seen twice.
+    """
+    items, total, next_cursor = listing.list_contacts(allowed_accounts=current_caller().allowed_accounts, **query)
+    page = None if "cursor" in query else query.get("page", 1)
+    return success({**page_of(items, total=total, page=page, limit=query["limit"]), "next_cursor": next_cursor})
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.body(ContactCreate)
+@blueprint.answers(201, Contact, headers=LOCATION)
+@blueprint.fails("contact_exists", "identity_conflict")
+@blueprint.conditional()
+def create_contact(body: dict[str, Any]) -> Response:
+    """Create a contact
+
+    An account has a phone number and a bsuid once, and so have the contacts without account. When it has one already,
+    the answer is 409 with the id of that contact in `errors.id`.
+    """
+    contact = use_cases.create_contact(allowed_accounts=current_caller().allowed_accounts, **body)
+    return success_with_etag(contact, contact_etag(contact), 201, Location=f"/api/contacts/{contact['id']}")
+
+
+@blueprint.route("/resolve", methods=["POST"])
+@blueprint.body(ContactResolve)
+@blueprint.answers(200, ResolvedContact, "Found")
+@blueprint.answers(201, ResolvedContact, "Created", headers=LOCATION)
+@blueprint.fails("identity_conflict")
+@blueprint.conditional()
+def resolve_contact(body: dict[str, Any]) -> Response:
+    """Find or create a contact by what WhatsApp says
+
+    Looks for the `bsuid`, the `previous_bsuid` and the `phone_number`, also in the other form in which WhatsApp writes
+    numbers of Mexico, Argentina and Brazil. Fills in identifiers that the contact lacked, replaces a previous bsuid,
+    renews `profile_name`, `username` and `avatar_url`, and never touches `name`. Identifiers of two contacts are 409
+    with both ids in `errors.id`, and nothing is written.
+    """
+    contact, matched_by = identity.resolve_contact(allowed_accounts=current_caller().allowed_accounts, **body)
+    data = {**contact, "matched_by": matched_by}
+    if matched_by:
+        return success_with_etag(data, contact_etag(contact))
+    return success_with_etag(data, contact_etag(contact), 201, Location=f"/api/contacts/{contact['id']}")
+
+
+@blueprint.route("/<id:id>", methods=["GET"])
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found")
+@blueprint.conditional("If-None-Match")
+def get_contact(id: str) -> Response:
+    """Get a contact"""
+    contact = use_cases.get_contact(id, allowed_accounts=current_caller().allowed_accounts)
+    return success_with_etag(contact, contact_etag(contact))
+
+
+@blueprint.route("/<id:id>", methods=["PUT"])
+@blueprint.body(ContactUpdate)
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found", "contact_exists", "identity_conflict", "contact_unidentified")
+@blueprint.conditional("If-Match")
+def update_contact(body: dict[str, Any], id: str) -> Response:
+    """Update a contact
+
+    Only the fields that are sent change; null empties one that may be null. `metadata` and `tags` are replaced whole.
+    `name` is what people call the contact, `profile_name` what WhatsApp says: a write of one never changes the other.
+    """
+    return _update(id, body)
+
+
+@blueprint.route("/<id:id>", methods=["PATCH"])
+@blueprint.body(ContactPatch)
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found", "contact_exists", "identity_conflict", "contact_unidentified")
+@blueprint.conditional("If-Match")
+def patch_contact(body: dict[str, Any], id: str) -> Response:
+    """Patch a contact
+
+    A JSON Merge Patch (RFC 7396), as `application/merge-patch+json` or `application/json`: as PUT, but `metadata` is
+    merged key by key, and null removes a key of it. Many writers may do so at once: none undoes what another merged.
+    """
+    return _update(id, body, merge=True)
+
+
+@blueprint.route("/<id:id>", methods=["DELETE"])
+@blueprint.answers(200)
+@blueprint.fails("contact_not_found")
+@blueprint.conditional("If-Match")
+def delete_contact(id: str) -> Response:
+    """Delete a contact
+
+    Final and complete: its messages, chatbot sessions and tags go with it.
+    """
+    allowed_accounts = current_caller().allowed_accounts
+    use_cases.delete_contact(id, allowed_accounts=allowed_accounts, expected=expected_versions(contact_version))
+    return success(None)
+
+
+@blueprint.route("/<id:id>/assign", methods=["PUT"])
+@blueprint.body(ContactAssign)
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found")
+@blueprint.conditional("If-Match")
+def assign_contact(body: dict[str, Any], id: str) -> Response:
+    """Assign a contact
+
+    Says which user looks after the contact from now on; null unassigns.
+    """
+    return _update(id, {"assigned_to": body["user_id"]})
+
+
+@blueprint.route("/<id:id>/mark-read", methods=["POST"])
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found")
+@blueprint.conditional("If-Match")
+def mark_read(id: str) -> Response:
+    """Mark a contact's messages as read
+
+    Sets `unread_count` to 0. It takes no body.
+    """
+    return _update(id, {"unread_count": 0})
+
+
+def _update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> Response:
+    contact = use_cases.update_contact(
+        contact_id,
+        changes,
+        allowed_accounts=current_caller().allowed_accounts,
+        expected=expected_versions(contact_version),
+        merge=merge,
+    )
+    return success_with_etag(contact, contact_etag(contact))

@@ -1,0 +1,60 @@
+"""What the two databases have in common, and the defaults that only one of them overrides."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar
+
+from peewee import BigAutoField, BigIntegerField, IntegerField, TextField
+
+from contacts_service.db.bulkhead import Bulkhead
+from contacts_service.db.fields import IdField, JSONText, JSONTextField, OrderedTextField
+from contacts_service.settings import Settings
+
+_UNCONVERTED = (BigAutoField, BigIntegerField, IdField, IntegerField, OrderedTextField, TextField)
+
+
+class Backend:
+    """Mixed into a Peewee database. The defaults suit the database that needs nothing for the purpose."""
+
+    kind: str
+    execute_sql: Any
+    conversions: ClassVar[dict[type, Any]] = {**dict.fromkeys(_UNCONVERTED), JSONTextField: JSONText}
+    """How prepared queries convert what the driver returns, None for not at all; by default by the field."""
+
+    def __init__(self, settings: Settings, *arguments: Any, **options: Any) -> None:
+        self.is_migrated = False
+        """Whether this process has seen today's tables."""
+        self.bulkhead = Bulkhead(settings.threads, settings.database_timeout / 2)
+        super().__init__(*arguments, **options)
+        # Peewee opens the connections of all threads one after the other; a slow one would hold up the others.
+        self._lock = nullcontext()
+
+    @contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Prepare the connection for migrations."""
+        yield
+
+    def lock_migrations(self) -> None:
+        """Wait for other processes that migrate, until the end of the transaction."""
+
+    def check_migrated(self) -> None:
+        """Raise IntegrityError if a migration left rows without the rows they refer to."""
+
+    def writer_turn(self) -> AbstractContextManager[None]:
+        """Let the writers of this process into the database one after the other. Raises Unavailable."""
+        return nullcontext()
+
+    def lock_key(self, key: str) -> None:
+        """Wait until no other transaction holds this key, and hold it until this transaction ends."""
+
+    def try_lock_key(self, key: str) -> bool:  # noqa: ARG002
+        """Hold this key until the transaction ends, or return False if another transaction holds it."""
+        return True
+
+    def locked(self, query: Any, *, skip_locked: bool = False) -> Any:  # noqa: ARG002
+        """Lock the rows that a query reads until the transaction ends; wait for locked rows or skip them."""
+        return query
+
+    def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
+        """Run a query with a plan made for these very values."""
+        return self.execute_sql(sql, parameters)

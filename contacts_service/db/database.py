@@ -1,0 +1,99 @@
+"""The database of this process, and the two ways to use it: reading and writing."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import _GeneratorContextManager, contextmanager, nullcontext
+from time import perf_counter
+
+import psycopg
+from peewee import DatabaseProxy, Model, PeeweeException
+
+from contacts_service.db.postgresql import PostgresqlBackend
+from contacts_service.db.sqlite import SqliteBackend
+from contacts_service.errors import Unavailable
+from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE_SECONDS, OPEN_CONNECTIONS
+from contacts_service.settings import Settings
+
+database = DatabaseProxy()
+_ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error)
+_READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")
+
+
+class BaseModel(Model):
+    """A table of the database of this process."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+def connect(settings: Settings) -> SqliteBackend | PostgresqlBackend:
+    """Choose the database of this process. It is opened by its first use."""
+    backend = SqliteBackend(settings) if settings.sqlite_path else PostgresqlBackend(settings)
+    database.initialize(backend)
+    return backend
+
+
+def reading() -> "_GeneratorContextManager[None]":
+    """Hold this thread's connection. Each query sees what was committed when it began. Raises Unavailable."""
+    return _use_case(writes=False)
+
+
+def writing() -> "_GeneratorContextManager[None]":
+    """Hold a transaction that commits at the end, or rolls back if anything is raised. Raises Unavailable.
+
+    Within another transaction it is a savepoint.
+    """
+    return _use_case(writes=True)
+
+
+@contextmanager
+def _use_case(*, writes: bool) -> Iterator[None]:
+    backend = database.obj
+    if backend.in_transaction():
+        with backend.atomic() if writes else nullcontext():
+            yield
+        return
+    holds_slot = backend.bulkhead.enter()
+    BUSY_CONNECTIONS.inc()
+    began = perf_counter()
+    try:
+        with backend.writer_turn() if writes else nullcontext():
+            if backend.is_closed() or backend.is_stale():
+                _open_connection(backend)
+            with backend.atomic() if writes else nullcontext():
+                yield
+    except _ERRORS as error:
+        _raise_if_fault(error)
+        raise
+    finally:
+        (_WRITING_SECONDS if writes else _READING_SECONDS).observe(perf_counter() - began)
+        BUSY_CONNECTIONS.dec()
+        if holds_slot:
+            backend.bulkhead.leave()
+
+
+def _open_connection(backend: SqliteBackend | PostgresqlBackend) -> None:
+    close_connection()
+    backend.connect()
+    OPEN_CONNECTIONS.inc()
+
+
+def close_connection() -> None:
+    """Close this thread's connection, if it has one."""
+    if database.close():
+        OPEN_CONNECTIONS.dec()
+
+
+def _raise_if_fault(error: BaseException) -> None:
+    """Raise Unavailable if the database is at fault. What we asked wrongly is a bug and stays as it is."""
+    fault: BaseException | None = error
+    while fault is not None and not database.is_fault(fault):
+        fault = fault.__cause__ or fault.__context__  # An error may have followed from the fault.
+    if fault is None:
+        return
+    DATABASE_FAULTS.inc()
+    close_connection()  # The next use case begins with a new connection, perhaps to another server.
+    if database.lacks_tables(fault):
+        database.obj.is_migrated = False
+    raise Unavailable(fault) from error

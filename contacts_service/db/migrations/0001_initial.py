@@ -1,0 +1,284 @@
+"""Everything of version 1.0: tables, search index, counters.
+
+Written out as SQL, independent of what the models say later. Types in braces are those of the database.
+"""
+
+TYPES = {
+    "sqlite": {
+        "serial": "INTEGER",
+        "bigint": "INTEGER",
+        "boolean": "INTEGER",
+        "uuid": "TEXT",
+        "time": "TEXT",
+        "json": "TEXT",
+        "ordered": "TEXT",
+    },
+    "postgresql": {
+        "serial": "BIGSERIAL",
+        "bigint": "BIGINT",
+        "boolean": "BOOLEAN",
+        "uuid": "UUID",
+        "time": "TIMESTAMPTZ",
+        "json": "JSON",
+        "ordered": 'TEXT COLLATE "C"',
+    },
+}
+TABLES = """
+CREATE TABLE contact (
+    pk {serial} NOT NULL PRIMARY KEY,
+    id {uuid} NOT NULL,
+    account_id {uuid},
+    phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16),
+    bsuid TEXT,
+    username TEXT,
+    name TEXT,
+    profile_name TEXT,
+    avatar_url TEXT,
+    assigned_to {uuid},
+    tags {json} NOT NULL,
+    marketing_opt_out {boolean} NOT NULL,
+    metadata {json} NOT NULL,
+    search_text TEXT NOT NULL,
+    last_message_at {time},
+    recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
+    last_message_key {ordered},
+    last_message_preview TEXT,
+    last_inbound_at {time},
+    unread_count INTEGER NOT NULL,
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL,
+    version INTEGER NOT NULL,
+    CONSTRAINT contact_identified CHECK (phone_number IS NOT NULL OR bsuid IS NOT NULL)
+);;
+CREATE UNIQUE INDEX contact_id ON contact (id);;
+CREATE INDEX contact_recent ON contact (recency DESC, created_at DESC, id);;
+CREATE INDEX contact_account_recent ON contact (account_id, recency DESC, created_at DESC, id);;
+CREATE INDEX contact_assigned_recent ON contact (assigned_to, recency DESC, created_at DESC, id);;
+CREATE INDEX contact_created ON contact (created_at, id);;
+CREATE INDEX contact_account_created ON contact (account_id, created_at, id);;
+CREATE UNIQUE INDEX contact_account_phone ON contact (account_id, phone_number) WHERE (account_id IS NOT NULL);;
+CREATE UNIQUE INDEX contact_phone ON contact (phone_number) WHERE (account_id IS NULL);;
+CREATE UNIQUE INDEX contact_account_bsuid ON contact (account_id, bsuid) WHERE (account_id IS NOT NULL);;
+CREATE UNIQUE INDEX contact_bsuid ON contact (bsuid) WHERE (account_id IS NULL);;
+CREATE TABLE contact_tag (
+    contact_id {bigint} NOT NULL,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (contact_id, tag),
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_tag_tag ON contact_tag (tag, contact_id);;
+CREATE TABLE former_bsuid (
+    key TEXT NOT NULL PRIMARY KEY,
+    contact_id {bigint} NOT NULL,
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX former_bsuid_contact_id ON former_bsuid (contact_id);;
+CREATE TABLE contact_count (
+    account TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    contacts {bigint} NOT NULL,
+    unassigned {bigint} NOT NULL,
+    PRIMARY KEY (account, slot)
+);;
+CREATE TABLE flow (
+    pk {serial} NOT NULL PRIMARY KEY,
+    id {uuid} NOT NULL,
+    account_id {uuid},
+    name TEXT NOT NULL,
+    panel_config {json} NOT NULL,
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL,
+    version INTEGER NOT NULL
+);;
+CREATE UNIQUE INDEX flow_id_account ON flow (id, account_id) WHERE (account_id IS NOT NULL);;
+CREATE UNIQUE INDEX flow_id ON flow (id) WHERE (account_id IS NULL);;
+CREATE INDEX flow_created ON flow (created_at DESC, pk DESC);;
+CREATE INDEX flow_account_created ON flow (account_id, created_at DESC, pk DESC);;
+CREATE TABLE session (
+    pk {serial} NOT NULL PRIMARY KEY,
+    id {uuid} NOT NULL,
+    contact_id {bigint} NOT NULL,
+    flow_id {uuid},
+    status TEXT NOT NULL CHECK (status IN ('active', 'completed', 'cancelled', 'timeout')),
+    session_data {json} NOT NULL,
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL,
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE UNIQUE INDEX session_contact_id ON session (contact_id, id);;
+CREATE INDEX session_contact_created ON session (contact_id, created_at DESC, pk DESC);;
+CREATE TABLE message (
+    pk {serial} NOT NULL PRIMARY KEY,
+    id {uuid} NOT NULL,
+    contact_id {bigint} NOT NULL,
+    account_id {uuid},
+    wa_message_id TEXT,
+    direction TEXT NOT NULL CHECK (direction IN ('incoming', 'outgoing')),
+    type TEXT NOT NULL,
+    content {json} NOT NULL,
+    status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
+    status_at {time},
+    error {json},
+    timestamp {time} NOT NULL,
+    key {ordered} NOT NULL,
+    created_at {time} NOT NULL,
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE UNIQUE INDEX message_id ON message (id);;
+CREATE INDEX message_contact_history ON message (contact_id, timestamp, key);;
+CREATE UNIQUE INDEX message_account_wa ON message (account_id, wa_message_id) WHERE (account_id IS NOT NULL);;
+CREATE UNIQUE INDEX message_wa ON message (wa_message_id) WHERE (account_id IS NULL);;
+CREATE TABLE early_status (
+    key TEXT NOT NULL PRIMARY KEY,
+    status TEXT NOT NULL CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
+    status_at {time} NOT NULL,
+    error {json},
+    created_at {time} NOT NULL
+);;
+CREATE INDEX early_status_created ON early_status (created_at);;
+CREATE TABLE api_key (
+    prefix TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    secret_hash TEXT NOT NULL,
+    scopes {json} NOT NULL,
+    accounts {json},
+    created_at {time} NOT NULL,
+    expires_at {time},
+    revoked_at {time}
+);;
+CREATE TABLE stored_response (
+    key TEXT NOT NULL PRIMARY KEY,
+    request TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    headers {json} NOT NULL,
+    body TEXT,
+    contact_id {uuid},
+    created_at {time} NOT NULL
+);;
+CREATE INDEX stored_response_created ON stored_response (created_at);;
+CREATE INDEX stored_response_contact ON stored_response (contact_id)
+"""
+
+# The search index holds a gram for each place in a word: the first characters from there on. See
+# docs/decisions/search-index.md.
+#
+# FTS5 without positions, over a view. The no-break space in front of an account's id occurs in no search text, which
+# went through NFKC. All ASCII characters but whitespace belong to words, and so do all others.
+SQLITE_SEARCH = """
+CREATE VIEW contact_grams (pk, grams) AS
+SELECT pk, char(160) || COALESCE(account_id, 'none') || ' ' || COALESCE((
+    WITH RECURSIVE part (rest) AS (
+        SELECT replace(search_text, char(10), ' ')
+        UNION ALL
+        SELECT substr(rest, 2) FROM part WHERE length(rest) > 1
+    )
+    SELECT group_concat(substr(rest, 1, min(12, instr(rest || ' ', ' ') - 1)), ' ') FROM part
+    WHERE substr(rest, 1, 1) <> ' '
+), '')
+FROM contact;;
+CREATE VIRTUAL TABLE contact_search USING fts5(
+    grams, content='contact_grams', content_rowid='pk', detail=none, columnsize=0, prefix='1 2 3',
+    tokenize="ascii tokenchars '[word characters]'"
+);;
+CREATE TRIGGER contact_search_insert AFTER INSERT ON contact BEGIN
+    INSERT INTO contact_search (rowid, grams) SELECT pk, grams FROM contact_grams WHERE pk = new.pk;
+END;;
+CREATE TRIGGER contact_search_delete BEFORE DELETE ON contact BEGIN
+    INSERT INTO contact_search (contact_search, rowid, grams)
+    SELECT 'delete', pk, grams FROM contact_grams WHERE pk = old.pk;
+END;;
+CREATE TRIGGER contact_search_before BEFORE UPDATE OF search_text ON contact
+WHEN old.search_text <> new.search_text BEGIN
+    INSERT INTO contact_search (contact_search, rowid, grams)
+    SELECT 'delete', pk, grams FROM contact_grams WHERE pk = old.pk;
+END;;
+CREATE TRIGGER contact_search_after AFTER UPDATE OF search_text ON contact
+WHEN old.search_text <> new.search_text BEGIN
+    INSERT INTO contact_search (rowid, grams) SELECT pk, grams FROM contact_grams WHERE pk = new.pk;
+END
+"""
+# A GIN index on a narrow copy: it stays in memory, and messages don't write to it. Grams of one and two characters are
+# marked by a space, as they are looked up whole and all others by prefix. Without fastupdate, or searches would read
+# through what waits to be merged. The function costs about a thousand times a simple one; with less the planner takes a
+# scan that computes the grams of every row for the cheaper plan.
+POSTGRESQL_SEARCH = """
+CREATE TABLE contact_search (
+    contact_id BIGINT NOT NULL PRIMARY KEY,
+    account_id UUID,
+    search_text TEXT NOT NULL,
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE FUNCTION contact_grams(searched text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
+    SELECT array_to_tsvector(array_agg(
+        CASE WHEN size > 2 THEN substr(word, place, 6) ELSE ' ' || substr(word, place, size) END
+    ))
+    FROM string_to_table(replace(searched, E'\\n', ' '), ' ') AS word,
+        generate_series(1, length(word)) AS place, generate_series(1, 3) AS size
+$$;;
+CREATE INDEX contact_search_grams ON contact_search USING gin (contact_grams(search_text))
+WITH (fastupdate = off);;
+CREATE FUNCTION contact_searched() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO contact_search (contact_id, account_id, search_text) VALUES (NEW.pk, NEW.account_id, NEW.search_text)
+    ON CONFLICT (contact_id) DO UPDATE SET search_text = NEW.search_text;
+    RETURN NULL;
+END $$;;
+CREATE TRIGGER contact_search_insert AFTER INSERT ON contact FOR EACH ROW EXECUTE FUNCTION contact_searched();;
+CREATE TRIGGER contact_search_update AFTER UPDATE OF search_text ON contact FOR EACH ROW
+WHEN (OLD.search_text <> NEW.search_text) EXECUTE FUNCTION contact_searched()
+"""
+
+# How many contacts each account has, and how many of them are assigned to no one: counting a million rows for each page
+# of a list takes long. Contacts of no account count as 'none'. An account never changes.
+SQLITE_COUNT = """
+CREATE TRIGGER contact_count_insert AFTER INSERT ON contact BEGIN
+    INSERT INTO contact_count (account, slot, contacts, unassigned)
+    VALUES (COALESCE(new.account_id, 'none'), 0, 1, new.assigned_to IS NULL)
+    ON CONFLICT (account, slot) DO UPDATE SET
+        contacts = contacts + 1, unassigned = unassigned + excluded.unassigned;
+END;;
+CREATE TRIGGER contact_count_delete AFTER DELETE ON contact BEGIN
+    UPDATE contact_count SET contacts = contacts - 1, unassigned = unassigned - (old.assigned_to IS NULL)
+    WHERE account = COALESCE(old.account_id, 'none') AND slot = 0;
+END;;
+CREATE TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact
+WHEN (old.assigned_to IS NULL) <> (new.assigned_to IS NULL) BEGIN
+    UPDATE contact_count SET unassigned = unassigned + (new.assigned_to IS NULL) - (old.assigned_to IS NULL)
+    WHERE account = COALESCE(new.account_id, 'none') AND slot = 0;
+END
+"""
+# Transactions of different connections mostly write to different slots, so that they don't wait for one another.
+POSTGRESQL_COUNT = """
+CREATE FUNCTION contact_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    counted contact := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    new_contacts integer := (TG_OP = 'INSERT')::integer - (TG_OP = 'DELETE')::integer;
+    new_unassigned integer := (TG_OP <> 'DELETE' AND NEW.assigned_to IS NULL)::integer
+        - (TG_OP <> 'INSERT' AND OLD.assigned_to IS NULL)::integer;
+BEGIN
+    INSERT INTO contact_count AS before (account, slot, contacts, unassigned)
+    VALUES (COALESCE(counted.account_id::text, 'none'), mod(pg_backend_pid(), 16), new_contacts, new_unassigned)
+    ON CONFLICT (account, slot) DO UPDATE SET
+        contacts = before.contacts + new_contacts, unassigned = before.unassigned + new_unassigned;
+    RETURN NULL;
+END $$;;
+CREATE TRIGGER contact_count AFTER INSERT OR DELETE ON contact FOR EACH ROW EXECUTE FUNCTION contact_counted();;
+CREATE TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact FOR EACH ROW
+WHEN ((OLD.assigned_to IS NULL) <> (NEW.assigned_to IS NULL)) EXECUTE FUNCTION contact_counted()
+"""
+
+
+def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
+    if db.kind == "sqlite":
+        # Letters and digits are characters of words anyway; quotes are doubled within quotes, of either kind.
+        printable = map(chr, [*range(1, 9), *range(14, 28), *range(33, 128)])
+        others = "".join(character for character in printable if not character.isalnum())
+        word_characters = others.replace("'", "''").replace('"', '""')
+        search = SQLITE_SEARCH.replace("[word characters]", word_characters)
+        scripts = (TABLES.format(**TYPES["sqlite"]), search, SQLITE_COUNT)
+    else:
+        scripts = (TABLES.format(**TYPES["postgresql"]), POSTGRESQL_SEARCH, POSTGRESQL_COUNT)
+    for script in scripts:
+        for statement in script.split(";;"):
+            db.execute_sql(statement)

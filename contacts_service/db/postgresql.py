@@ -1,0 +1,144 @@
+"""PostgreSQL 15 or newer, through psycopg 3. See sqlite.py for the same on SQLite."""
+
+import contextlib
+import select
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import psycopg
+from peewee import BooleanField, PostgresqlDatabase
+
+from contacts_service.db.backend import Backend
+from contacts_service.db.fields import UtcDateTimeField
+from contacts_service.db.postgresql_connection import ADAPTERS, GRACE_SECONDS, Connection, TimestamptzInUtcLoader
+from contacts_service.settings import Settings
+
+_MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
+# Classes of SQLSTATE (PostgreSQL documentation, appendix A) of wrong statements, as opposed to a server in trouble:
+# features, data, constraints, transaction state, syntax and privileges.
+_WRONG_STATEMENTS = {"0A", "21", "22", "23", "25", "2D", "3B", "3F", "42", "44"}
+# No such table, column, schema, database; no privilege.
+_LACKS_TABLES = {"42P01", "42703", "3F000", "3D000", "42501"}
+# Faults in those classes. Read-only: a standby, or a primary that was told so; transactions that took or waited too
+# long for the server; a prepared statement that exists already, behind a pooler that can't be recognised.
+_FAULTS = {"25006", "25P03", "25P04", "42P05"}
+
+_OPTIONS_HEEDED = "contacts.options_are_heeded"  # A setting of our own, which no server has by itself.
+
+
+class PostgresqlBackend(PostgresqlDatabase):
+    """One connection per thread, kept open; one that was cut is replaced before it is used."""
+
+    kind = "postgresql"
+    field_types = {
+        **PostgresqlDatabase.field_types,
+        "TIMESTAMPTZ": "TIMESTAMPTZ",
+        "JSONTEXT": "JSON",
+        "ORDEREDTEXT": 'TEXT COLLATE "C"',
+    }
+    conversions: ClassVar = {**Backend.conversions, UtcDateTimeField: None, BooleanField: None}
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout = settings.database_timeout
+        url = settings.database_url.replace("postgres://", "postgresql://", 1)
+        super().__init__(settings, url, prefer_psycopg3=True)
+
+    def _connect(self) -> Connection:
+        milliseconds = int(self._timeout * 1000)
+        given = psycopg.conninfo.conninfo_to_dict(self.database)
+        ours: dict[str, Any] = {
+            "autocommit": True,
+            "context": SimpleNamespace(adapters=ADAPTERS, connection=None),
+            "connect_timeout": max(2, int(self._timeout)),  # libpq waits no less than two seconds.
+            "tcp_user_timeout": milliseconds,
+        }
+        # A search of ten million contacts remembers places in a hundred thousand pages, and takes too little time for
+        # compiling its conditions to pay.
+        options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c {_OPTIONS_HEEDED}=yes"
+        options += " -c work_mem=32MB -c jit=off"
+        try:
+            opened = Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
+        except psycopg.OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+            # PgBouncer, which refuses options in every mode.
+            opened = Connection.connect(self.database, **ours)
+        opened.patience = self._timeout + GRACE_SECONDS
+        if opened.info.parameter_status("TimeZone") != "UTC":  # A pooler may leave the server's own.
+            opened.adapters.register_loader("timestamptz", TimestamptzInUtcLoader)
+        try:
+            [(heeded,)] = opened.execute("SELECT current_setting(%s, true)", [_OPTIONS_HEEDED]).fetchall()
+        except psycopg.Error:
+            opened.close()
+            raise
+        if not heeded:
+            # A pooler that ignores options. It may give each transaction another server connection, on which nothing
+            # is prepared.
+            opened.prepare_threshold = None
+        return opened
+
+    def commit(self) -> None:
+        connection = self._state.conn
+        connection.is_committing = True
+        try:
+            super().commit()
+        finally:
+            connection.is_committing = False
+
+    def is_stale(self) -> bool:
+        """Whether the connection was lost while idle, without asking the server.
+
+        A server that closed the connection has said so on the socket, which is otherwise silent while idle.
+        """
+        connection = self._state.conn
+        if connection.closed or connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            return True
+        socket = select.poll()
+        socket.register(connection.fileno(), select.POLLIN)
+        return bool(socket.poll(0))
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether the server can't work, as opposed to a wrong statement."""
+        if not isinstance(error, psycopg.Error):
+            return False
+        if error.sqlstate is None:  # The connection failed, or the driver refused what we gave it.
+            return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        is_wrong_statement = error.sqlstate[:2] in _WRONG_STATEMENTS and error.sqlstate not in _FAULTS
+        return not is_wrong_statement or self.lacks_tables(error)
+
+    def lacks_tables(self, error: BaseException) -> bool:
+        """Whether our tables are gone, as when the database was replaced by another."""
+        return isinstance(error, psycopg.Error) and error.sqlstate in _LACKS_TABLES
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Wait as long as a step takes."""
+        connection = self.connection()
+        connection.patience = None
+        try:
+            yield
+        finally:
+            connection.patience = self._timeout + GRACE_SECONDS
+
+    def lock_migrations(self) -> None:
+        """Wait for other processes that migrate, for as long as it takes."""
+        self.execute_sql("SET LOCAL statement_timeout = 0")
+        self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+
+    def lock_key(self, key: str) -> None:
+        """Take an advisory lock."""
+        self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+
+    def try_lock_key(self, key: str) -> bool:
+        """Take an advisory lock if it is free."""
+        return bool(self.execute_sql("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (key,)).fetchone()[0])
+
+    def locked(self, query: Any, *, skip_locked: bool = False) -> Any:
+        """Lock the rows that the query reads."""
+        return query.for_update("FOR UPDATE SKIP LOCKED" if skip_locked else "FOR UPDATE")
+
+    def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
+        """Run a query without a prepared statement, whose plan would be for any values."""
+        self._log_query(sql, parameters)
+        return self.connection().execute(sql, parameters, prepare=False)

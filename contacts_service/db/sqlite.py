@@ -1,0 +1,142 @@
+"""SQLite: one file in WAL mode, many readers beside one writer. See postgresql.py for the same on PostgreSQL."""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+from peewee import BooleanField, IntegrityError, SqliteDatabase
+
+from contacts_service.db.backend import Backend
+from contacts_service.db.fields import UtcDateTimeField
+from contacts_service.errors import Unavailable
+from contacts_service.settings import Settings
+
+# Result codes (sqlite.org/rescode.html) of wrong statements, as opposed to a database in trouble.
+_WRONG_STATEMENTS = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_TOOBIG,
+}
+_PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
+
+
+class SqliteBackend(Backend, SqliteDatabase):
+    """One connection per thread, kept open; a database file that was replaced is opened anew."""
+
+    kind = "sqlite"
+    field_types = {**SqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
+    conversions: ClassVar = {
+        **Backend.conversions,
+        UtcDateTimeField: datetime.fromisoformat,
+        BooleanField: bool,
+    }
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = Path(settings.sqlite_path or "").absolute()
+        with contextlib.suppress(OSError):  # Opening the file says each time why it can't be made.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            settings,
+            str(self.path),
+            timeout=settings.database_timeout,
+            # IMMEDIATE takes the write lock at once. A transaction that begins by reading and writes later would
+            # fail with SQLITE_BUSY_SNAPSHOT, which no timeout waits for (sqlite.org/isolation.html).
+            lock_type="IMMEDIATE",
+            pragmas={
+                "busy_timeout": int(settings.database_timeout * 1000),
+                "journal_mode": "wal",
+                "synchronous": "full",
+                "foreign_keys": 1,
+            },
+        )
+        self._writer_lock = threading.RLock()
+
+    def _connect(self) -> sqlite3.Connection:
+        # Once the tables were there, a missing file is a fault and no reason to begin a new one.
+        mode = "rw" if self.is_migrated else "rwc"
+        connection = sqlite3.connect(
+            f"file:{quote(str(self.path))}?mode={mode}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,  # The garbage collector closes the connections of threads that ended.
+        )
+        try:
+            self._state.file = _file_identity(self.database)
+            self._add_conn_hooks(connection)
+        except Exception:
+            connection.close()
+            raise
+        return connection
+
+    def _set_pragmas(self, conn: sqlite3.Connection) -> None:
+        # Processes that switch a new file to WAL at the same time get SQLITE_BUSY, and the busy timeout doesn't
+        # apply to it.
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return super()._set_pragmas(conn)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def is_stale(self) -> bool:
+        """Whether the connection is to a file that was replaced or deleted: what it wrote would be lost."""
+        return bool(self._state.file != _file_identity(self.database))
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether the database can't work, as opposed to a wrong statement. The driver has one class for both."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if not isinstance(error, sqlite3.Error) or code is None:
+            return False
+        return code & _PRIMARY_CODE not in _WRONG_STATEMENTS or self.lacks_tables(error)
+
+    def lacks_tables(self, error: BaseException) -> bool:
+        """Whether the file was replaced by another database."""
+        return isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[None]:
+        """Switch foreign keys off: a step that rebuilds a table would delete the rows that refer to it.
+
+        SQLite can't switch this within a transaction (sqlite.org/foreignkeys.html).
+        """
+        self.pragma("foreign_keys", 0)
+        try:
+            yield
+        finally:
+            self.pragma("foreign_keys", 1)
+
+    def check_migrated(self) -> None:
+        """Check the foreign keys that were switched off."""
+        if orphan := self.execute_sql("PRAGMA foreign_key_check").fetchone():
+            raise IntegrityError(f"a migration left {orphan} without the row it refers to")
+
+    @contextlib.contextmanager
+    def writer_turn(self) -> Iterator[None]:
+        """Take turns: SQLite polls for the write lock, so that a writer could be overtaken for seconds."""
+        if not self._writer_lock.acquire(timeout=self._timeout / 2):
+            raise Unavailable(TimeoutError("other threads wait for the write lock already"))
+        try:
+            yield
+        finally:
+            self._writer_lock.release()
+
+
+def _file_identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - For each use case, and a Path takes twice as long.
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

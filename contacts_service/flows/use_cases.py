@@ -1,0 +1,122 @@
+"""Use cases of flows. A flow is a dict; its times are aware datetimes, its panel configuration is JSONText.
+
+A flow is addressed by its id and its account, None for flows that all accounts share. ``allowed_accounts`` limits a use
+case to the flows of these accounts; ``expected`` are the versions that a flow may have for a write to happen, None for
+any.
+"""
+
+from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from peewee import SQL
+
+from contacts_service.db.accounts import AllowedAccounts, of_account, of_accounts, require_account
+from contacts_service.db.database import reading, writing
+from contacts_service.errors import FlowNotFound, Unavailable, VersionMismatch
+from contacts_service.flows.etags import Version, flow_etag
+from contacts_service.flows.tables import ALL_COLUMNS, NEWEST_FIRST, Flow
+
+_MAX_ATTEMPTS = 5
+
+
+@writing()
+def put_flow(  # noqa: PLR0913 - What a flow holds, and on which terms it is put.
+    flow_id: str,
+    *,
+    allowed_accounts: AllowedAccounts,
+    name: str,
+    panel_config: dict[str, Any],
+    account_id: str | None = None,
+    expected: list[Version] | None = None,
+    only_new: bool = False,
+    only_existing: bool = False,
+) -> tuple[dict[str, Any], bool]:
+    """Store or replace a flow. Returns it and whether it is new.
+
+    With ``only_new`` none is replaced, with ``only_existing`` none created. Raises AccountForbidden, VersionMismatch.
+    """
+    require_account(allowed_accounts, account_id)
+    may_create = expected is None and not only_existing
+    for _ in range(_MAX_ATTEMPTS):
+        now = datetime.now(UTC)
+        changes = {"name": name, "panel_config": panel_config, "updated_at": now}
+        update = Flow.update({**changes, "version": Flow.version + 1}).where(_expected(flow_id, account_id, expected))
+        if not only_new and (stored := _first(update.returning(*ALL_COLUMNS))):
+            return stored, False
+        if may_create:
+            new = Flow.insert({"id": flow_id, "account_id": account_id, "created_at": now, "version": 1, **changes})
+            if stored := _first(new.on_conflict("nothing").returning(*ALL_COLUMNS)):
+                return stored, True
+        if only_new or not may_create:
+            raise _version_mismatch(_find(flow_id, account_id))
+        # Another transaction stored it between the two queries.
+    raise Unavailable
+
+
+@reading()
+def get_flow(flow_id: str, *, allowed_accounts: AllowedAccounts, account_id: str | None = None) -> dict[str, Any]:
+    """Raises AccountForbidden, FlowNotFound."""
+    require_account(allowed_accounts, account_id)
+    flow = _find(flow_id, account_id)
+    if flow is None:
+        raise FlowNotFound(flow_id)
+    return flow
+
+
+@reading()
+def list_flows(
+    *, allowed_accounts: AllowedAccounts, page: int, limit: int, **equal: str | None
+) -> tuple[list[dict[str, Any]], int]:
+    """Read one page of flows, newest first, and count all; ``equal`` may hold ``account_id``, None for no account.
+
+    Raises AccountForbidden.
+    """
+    query = Flow.select()
+    if "account_id" in equal:
+        require_account(allowed_accounts, equal["account_id"])
+        query = query.where(of_account(Flow.account_id, equal["account_id"]))
+    elif allowed_accounts is not None:
+        query = query.where(of_accounts(Flow.account_id, allowed_accounts))
+    flows = query.select(*ALL_COLUMNS).order_by(*NEWEST_FIRST).limit(limit).offset((page - 1) * limit)
+    return list(flows.dicts()), query.select(SQL("COUNT(*)")).scalar()
+
+
+@writing()
+def delete_flow(
+    flow_id: str,
+    *,
+    allowed_accounts: AllowedAccounts,
+    account_id: str | None = None,
+    expected: list[Version] | None = None,
+) -> None:
+    """Delete a flow; its sessions stay. Raises AccountForbidden, FlowNotFound, VersionMismatch."""
+    require_account(allowed_accounts, account_id)
+    if not Flow.delete().where(_expected(flow_id, account_id, expected)).execute():
+        current = _find(flow_id, account_id)
+        raise _version_mismatch(current) if current else FlowNotFound(flow_id)
+
+
+def _by_address(flow_id: str, account_id: str | None) -> Any:
+    return (Flow.id == flow_id) & of_account(Flow.account_id, account_id)
+
+
+def _expected(flow_id: str, account_id: str | None, versions: list[Version] | None) -> Any:
+    flow = _by_address(flow_id, account_id)
+    if versions is None:
+        return flow
+    matching = [(Flow.created_at == created_at) & (Flow.version == version) for created_at, version in versions]
+    return flow & reduce(or_, matching, SQL("1 = 0"))
+
+
+def _find(flow_id: str, account_id: str | None) -> dict[str, Any] | None:
+    return _first(Flow.select(*ALL_COLUMNS).where(_by_address(flow_id, account_id)))
+
+
+def _first(query: Any) -> dict[str, Any] | None:
+    return next(iter(query.dicts().execute()), None)
+
+
+def _version_mismatch(current: dict[str, Any] | None) -> VersionMismatch:
+    return VersionMismatch(current, flow_etag(current) if current else None)

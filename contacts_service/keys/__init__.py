@@ -1,0 +1,1 @@
+"""API keys: which program calls, and what it may do."""

@@ -1,0 +1,115 @@
+"""Queries of messages. They return rows as dicts."""
+
+from typing import Any
+
+from peewee import Tuple
+
+from contacts_service.contacts.tables import Contact, by_id
+from contacts_service.db.accounts import limited_to, of_account
+from contacts_service.db.prepared import Row, columns_of, prepared
+from contacts_service.messages.tables import ALL_COLUMNS, HISTORY_ORDER, EarlyStatus, Message
+from schemas.constants import MESSAGE_STATUSES
+
+
+@prepared(one=True)
+def insert_message(values: Row) -> Any:
+    """Insert a message and return it without its contact's id; None if the account has its wa_message_id already."""
+    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(*ALL_COLUMNS)
+
+
+@prepared(one=True)
+def get_message(message_id: Any, allowed_accounts: Any) -> Any:
+    return _with_contact_id().where(limited_to(Message.id == message_id, Message.account_id, allowed_accounts))
+
+
+@prepared(one=True)
+def get_message_by_wa_id(account_id: Any, wa_message_id: Any) -> Any:
+    return _with_contact_id().where(_by_wa_id(account_id, wa_message_id))
+
+
+@prepared(one=True)
+def position_of(contact_id: Any, allowed_accounts: Any, message_id: Any) -> Any:
+    """Timestamp and key of a contact's message, which are its position in the history."""
+    message = (Message.id == message_id) & (Message.contact == _contact_pk(contact_id, allowed_accounts))
+    return Message.select(*HISTORY_ORDER).where(message)
+
+
+@prepared
+def list_before(contact_id: Any, allowed_accounts: Any, limit: Any, before: Row | None) -> Any:
+    """Read the newest messages of a contact before a position, newest first."""
+    newest_first = (column.desc() for column in HISTORY_ORDER)
+    return _between(contact_id, allowed_accounts, before, None).order_by(*newest_first).limit(limit)
+
+
+@prepared
+def list_after(contact_id: Any, allowed_accounts: Any, limit: Any, before: Row | None, after: Row) -> Any:
+    """Read the oldest messages of a contact after a position and before another, oldest first."""
+    return _between(contact_id, allowed_accounts, before, after).order_by(*HISTORY_ORDER).limit(limit)
+
+
+@prepared(one=True)
+def advance_status(message_id: Any, allowed_accounts: Any, changes: Row, lower: Any) -> Any:
+    """Set a message's status if its own is lower, or the same with a later time. Returns None if it isn't."""
+    return _advance(limited_to(Message.id == message_id, Message.account_id, allowed_accounts), changes, lower)
+
+
+@prepared(one=True)
+def advance_status_by_wa_id(account_id: Any, wa_message_id: Any, changes: Row, lower: Any) -> Any:
+    """Do the same for the message that has this wa_message_id in the account."""
+    return _advance(_by_wa_id(account_id, wa_message_id), changes, lower)
+
+
+def lower_statuses(status: str) -> list[str]:
+    return list(MESSAGE_STATUSES[: MESSAGE_STATUSES.index(status)])
+
+
+def keep_early_status(key: str, values: Row) -> None:
+    """Keep a status for a message that may come, unless a higher one is kept already."""
+    EarlyStatus.insert({"key": key, **values}).on_conflict(
+        conflict_target=[EarlyStatus.key],
+        preserve=[EarlyStatus.status, EarlyStatus.status_at, EarlyStatus.error],
+        where=_is_lower(EarlyStatus, values, lower_statuses(values["status"])),
+    ).execute()
+
+
+@prepared(one=True)
+def take_early_status(key: Any) -> Any:
+    """Delete and return the status that came before its message."""
+    columns = (EarlyStatus.status, EarlyStatus.status_at, EarlyStatus.error)
+    return EarlyStatus.delete().where(EarlyStatus.key == key).returning(*columns)
+
+
+def _contact_pk(contact_id: Any, allowed_accounts: Any) -> Any:
+    return Contact.select(Contact.pk).where(by_id(contact_id, allowed_accounts))
+
+
+def _between(contact_id: Any, allowed_accounts: Any, before: Row | None, after: Row | None) -> Any:
+    query = Message.select(*ALL_COLUMNS).where(Message.contact == _contact_pk(contact_id, allowed_accounts))
+    if before is not None:
+        query = query.where(Tuple(*HISTORY_ORDER) < _position(before))
+    if after is not None:
+        query = query.where(Tuple(*HISTORY_ORDER) > _position(after))
+    return query
+
+
+def _position(row: Row) -> Any:
+    return Tuple(row["timestamp"].of(Message.timestamp), row["key"])
+
+
+def _with_contact_id() -> Any:
+    return Message.select(*ALL_COLUMNS, Contact.id.alias("contact_id")).join(Contact)
+
+
+def _by_wa_id(account_id: Any, wa_message_id: Any) -> Any:
+    return of_account(Message.account_id, account_id) & (Message.wa_message_id == wa_message_id)
+
+
+def _advance(message: Any, changes: Row, lower: Any) -> Any:
+    update = Message.update(columns_of(Message, changes))
+    return update.where(message, _is_lower(Message, changes, lower)).returning(Message.pk)
+
+
+def _is_lower(model: Any, new: Row, lower: Any) -> Any:
+    """Condition: the status of a row is lower than the new one, or the same with a later time."""
+    same_but_later = (model.status == new["status"]) & (model.status_at > new["status_at"])
+    return model.status.is_null() | model.status.in_(lower) | same_but_later

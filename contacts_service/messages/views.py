@@ -1,0 +1,96 @@
+"""Operations of the conversation history."""
+
+from typing import Any
+
+from flask import Response
+
+from contacts_service.messages import use_cases
+from contacts_service.web.auth import current_caller
+from contacts_service.web.blueprint import Blueprint
+from contacts_service.web.envelope import success
+from schemas.messages import (
+    Message,
+    MessageCreate,
+    MessageList,
+    MessageListQuery,
+    MessageReceive,
+    ReceivedMessage,
+    StatusByWaIdPut,
+    StatusPut,
+)
+
+blueprint = Blueprint(
+    "messages", __name__, url_prefix="/api", description="What was said. Messages are recorded here, not sent."
+)
+
+
+@blueprint.route("/contacts/<id:id>/messages", methods=["GET"])
+@blueprint.query(MessageListQuery)
+@blueprint.answers(200, MessageList)
+@blueprint.fails("contact_not_found", "message_not_found")
+def list_messages(query: dict[str, Any], id: str) -> Response:
+    """List a contact's messages
+
+    Oldest first within a page. Without `before` and `after` it is the newest page; `before` the first message of a page
+    leads to older ones, `after` the last to newer ones, both to those between. `has_more` tells whether there are more
+    in that direction.
+    """
+    return success(use_cases.list_messages(id, allowed_accounts=current_caller().allowed_accounts, **query))
+
+
+@blueprint.route("/contacts/<id:id>/messages", methods=["POST"])
+@blueprint.body(MessageCreate)
+@blueprint.answers(200, Message, "Recorded before")
+@blueprint.answers(201, Message, "Recorded")
+@blueprint.fails("contact_not_found")
+def record_message(body: dict[str, Any], id: str) -> Response:
+    """Record a message
+
+    A `wa_message_id` that the account has already answers 200 with the first record and changes nothing. An incoming
+    message raises `unread_count`; `last_message_at`, `last_inbound_at` and the preview move forward, never back, in
+    whatever order messages arrive.
+    """
+    message, is_new = use_cases.record_message(id, allowed_accounts=current_caller().allowed_accounts, **body)
+    return success(message, 201 if is_new else 200)
+
+
+@blueprint.route("/messages", methods=["POST"])
+@blueprint.body(MessageReceive)
+@blueprint.answers(200, ReceivedMessage, "Recorded before")
+@blueprint.answers(201, ReceivedMessage, "Recorded")
+@blueprint.fails("identity_conflict")
+def receive_message(body: dict[str, Any]) -> Response:
+    """Record a message and its contact
+
+    For a webhook receiver: finds or creates the contact as `POST /api/contacts/resolve` does, and records the message,
+    in one transaction. The same message again answers 200 with the first record and changes nothing.
+    """
+    message, is_new = use_cases.receive_message(allowed_accounts=current_caller().allowed_accounts, **body)
+    return success(message, 201 if is_new else 200)
+
+
+@blueprint.route("/messages/status", methods=["PUT"])
+@blueprint.body(StatusByWaIdPut)
+@blueprint.answers(200, Message)
+@blueprint.answers(202, None, "Kept until the message is recorded")
+@blueprint.fails("invalid_request")
+def set_status_by_wa_id(body: dict[str, Any]) -> Response:
+    """Set a message's status by WhatsApp's id
+
+    As `PUT /api/messages/{id}/status`. WhatsApp may report a status before the sender has recorded the message: such a
+    status is answered with 202, kept for 30 days, and applied when the message comes.
+    """
+    message = use_cases.set_status_by_wa_id(allowed_accounts=current_caller().allowed_accounts, **body)
+    return success(message, 200 if message else 202)
+
+
+@blueprint.route("/messages/<id:id>/status", methods=["PUT"])
+@blueprint.body(StatusPut)
+@blueprint.answers(200, Message)
+@blueprint.fails("message_not_found")
+def set_status(body: dict[str, Any], id: str) -> Response:
+    """Set a message's status
+
+    Forward only: `pending`, `sent`, `delivered`, `read`; `failed` from any but `read`. A late lower one is ignored.
+    """
+    return success(use_cases.set_status(id, allowed_accounts=current_caller().allowed_accounts, **body))

@@ -1,1 +1,0 @@
-"""Use cases. One public function is one use case and one transaction; plain values go in and come out."""

@@ -1,0 +1,1 @@
+"""Sessions: what the chatbot collected."""

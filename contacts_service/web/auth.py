@@ -1,0 +1,107 @@
+"""Who calls: a key in a header, or while no key exists any caller on the same machine."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from flask import Request, current_app, g
+
+from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.errors import LocalOnly, ScopeMissing, Unauthenticated
+
+READ, WRITE, DELETE = SCOPES = ("contacts:read", "contacts:write", "contacts:delete")
+SCOPE_OF_METHOD = {"GET": READ, "HEAD": READ, "POST": WRITE, "PUT": WRITE, "PATCH": WRITE, "DELETE": DELETE}
+SECURITY_SCHEMES = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+# Headers by which a proxy says that it forwards a request of another machine.
+_FORWARDED = (
+    "HTTP_X_FORWARDED_",
+    "HTTP_FORWARDED",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_CLIENT_IP",
+    "HTTP_TRUE_CLIENT_IP",
+    "HTTP_CF_",
+    "HTTP_VIA",
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The program that makes a request, and what its key allows."""
+
+    prefix: str | None
+    """The public part of the key; None for a caller without key on the same machine."""
+    name: str | None
+    scopes: frozenset[str]
+    allowed_accounts: AllowedAccounts
+
+
+_LOCAL_CALLER = Caller(prefix=None, name=None, scopes=frozenset(SCOPES), allowed_accounts=None)
+
+
+def authenticate(request: Request) -> None:
+    """Find out who calls before anything else of the request is looked at.
+
+    Raises Unauthenticated, LocalOnly, ScopeMissing, Unavailable.
+    """
+    keyring = current_app.extensions["keyring"]
+    presented = _presented_key(request)
+    if presented is not None:
+        caller = keyring.caller_of(presented)
+    elif not keyring.is_empty():
+        raise Unauthenticated
+    elif not _is_local(request):
+        raise LocalOnly
+    else:
+        caller = _LOCAL_CALLER
+    g.request_state.caller = caller
+    if (scope := SCOPE_OF_METHOD[request.method]) not in caller.scopes:
+        raise ScopeMissing(scope)
+
+
+def current_caller() -> Caller:
+    """The caller of the current request. Operations that ask for no key have none."""
+    caller: Caller | None = g.request_state.caller
+    if caller is None:
+        raise RuntimeError("the operation asks for no key")
+    return caller
+
+
+def _presented_key(request: Request) -> str | None:
+    """The key that was sent; None if the request brings no credentials of any kind."""
+    headers = request.environ
+    if "HTTP_X_API_KEY" in headers:
+        return str(headers["HTTP_X_API_KEY"])
+    if "HTTP_AUTHORIZATION" not in headers:
+        return None
+    scheme, _, token = headers["HTTP_AUTHORIZATION"].partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the caller is a program on this machine, and no browser that a foreign page sent here.
+
+    Such a page could give its own name this machine's address (DNS rebinding), but not change Host and Origin.
+    """
+    origin = request.environ.get("HTTP_ORIGIN", "http://localhost").partition("://")[2]
+    return (
+        not any(name.startswith(_FORWARDED) for name in request.environ)
+        and _is_loopback(request.remote_addr or "")
+        and _is_local_name(request.host)
+        and _is_local_name(origin)
+    )
+
+
+def _is_local_name(host: str) -> bool:
+    name, _, port = host.rpartition(":")
+    name = name if port.isdigit() else host
+    return name == "localhost" or _is_loopback(name.strip("[]"))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback

@@ -1,0 +1,122 @@
+"""The project's Blueprint: its decorators document the envelope, the errors and the examples by themselves."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import flask_smorest
+from flask import Request, request
+from marshmallow import Schema, fields, validate
+
+from contacts_service.errors import InvalidRequest, NotAcceptable
+from contacts_service.web.auth import authenticate
+from contacts_service.web.etags import require_known_conditions
+from contacts_service.web.idempotency import idempotent
+from contacts_service.web.operation_docs import (
+    document_errors,
+    document_etags,
+    document_idempotency,
+    document_merge_patch,
+    document_security,
+)
+from contacts_service.web.parser import RequestParser, read_query
+from schemas.envelope import Answer
+
+_COMMON_ACCEPTS = {"*/*", "application/json"}  # Sent by most clients; they need no parsing.
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A blueprint whose views return ``success(…)`` and whose operations are named after their functions."""
+
+    ARGUMENTS_PARSER = RequestParser()
+
+    def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
+        super().__init__(name, import_name, **kwargs)
+        self._prepare_doc_cbks.extend((document_merge_patch, document_idempotency, document_etags))
+        if not is_open:
+            self._prepare_doc_cbks.append(document_security)
+        self._prepare_doc_cbks.append(document_errors)
+        self._is_open = is_open
+        self._without_query: set[str] = set()
+        self._conditions: dict[str, tuple[str, ...]] = {}
+        self.before_request(self._check)
+
+    def route(self, rule: str, **options: Any) -> Callable[..., Any]:
+        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names."""
+        if "<id:id>" in rule:
+            entity = f"{self.url_prefix}{rule}".partition("/<id:id>")[0].rpartition("/")[2].removesuffix("s")
+            description = f"The id of the {entity}; in capitals it is the same."
+            options["parameters"] = [{"name": "id", "in": "path", "description": description}]
+        register = super().route(rule, **options)
+
+        def decorate(view: Any) -> Any:
+            documented = getattr(view, "_apidoc", {})  # Where flask-smorest keeps what decorators document.
+            endpoint = f"{self.name}.{view.__name__}"
+            parameters = documented.get("arguments", {}).get("parameters", [])
+            if not any(parameter["in"] == "query" for parameter in parameters):
+                self._without_query.add(endpoint)
+            self._conditions[endpoint] = documented.get("manual_doc", {}).get("x-conditions", ())
+            view = self.doc(operationId=view.__name__)(view)
+            return register(idempotent(view) if options.get("methods") == ["POST"] else view)
+
+        return decorate
+
+    def _check(self) -> None:
+        """Check what surrounds the body before the view runs: the key, and what the request asks for."""
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
+        if not self._is_open:
+            authenticate(current)
+        if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS:
+            _require_json_accepted(current)
+        if current.query_string and current.endpoint in self._without_query:
+            raise InvalidRequest({name: ["Unknown field."] for name in read_query(current)} or _NO_QUERY)
+        if current.method not in {"GET", "HEAD"}:
+            require_known_conditions(current, self._conditions.get(current.endpoint or "", ()))
+
+    def conditional(self, *conditions: str) -> Callable[..., Any]:
+        """Say that a view answers with an ETag, and which of If-Match and If-None-Match it heeds."""
+        return self.doc(**{"x-conditions": conditions})
+
+    def body(self, schema: type[Schema]) -> Callable[..., Any]:
+        """Validate a JSON body and pass it to the view; the schema's EXAMPLE documents it."""
+        return self.arguments(schema(), example=schema.EXAMPLE, error_status_code=400)  # type: ignore[attr-defined]
+
+    def query(self, schema: type[Schema]) -> Callable[..., Any]:
+        """Validate the query parameters and pass them to the view."""
+        return self.arguments(schema(), location="query", error_status_code=400)
+
+    def answers(
+        self, status: int, schema: type[Schema] | None = None, description: str = "", **kwargs: Any
+    ) -> Callable[..., Any]:
+        """Document a success: the envelope around a schema and its EXAMPLE, or around null."""
+        example = {"status": "success", "data": getattr(schema, "EXAMPLE", None)}
+        return self.alt_response(
+            status, schema=_enveloped(schema), description=description or None, example=example, success=True, **kwargs
+        )
+
+    def fails(self, *codes: str) -> Callable[..., Any]:
+        """Document the errors of the domain; those that every operation may have are documented without it."""
+        return self.doc(**{"x-codes": codes})
+
+
+_NO_QUERY = {"body": ["It takes no query."]}
+
+
+def _require_json_accepted(request: Request) -> None:
+    """Raise NotAcceptable unless JSON is accepted; the most specific range counts (RFC 9110, 12.5.1)."""
+    # Parameters such as charset don't make it another type.
+    accepted = {name.partition(";")[0].strip().lower(): quality for name, quality in request.accept_mimetypes}
+    matching = [accepted[name] for name in ("application/json", "application/*", "*/*") if name in accepted]
+    if accepted and not (matching and matching[0]):
+        raise NotAcceptable
+
+
+@cache  # apispec would document a schema made twice under two names.
+def _enveloped(schema: type[Schema] | None) -> type[Schema]:
+    data: fields.Field[Any] = (
+        fields.Nested(schema, required=True)
+        if schema
+        else fields.Raw(required=True, allow_none=True, metadata={"enum": [None]})
+    )
+    status = fields.String(required=True, validate=validate.Equal("success"))
+    return Answer.from_dict({"status": status, "data": data}, name=f"{schema.__name__ if schema else 'Null'}Answer")

@@ -1,0 +1,50 @@
+"""The envelope around every JSON response."""
+
+from typing import Any
+
+import orjson
+from flask import Response, g
+
+from contacts_service.db.fields import JSONText
+from contacts_service.metrics import ERRORS
+
+
+def success(data: Any, status: int = 200, **headers: str) -> Response:
+    """Answer ``{"status": "success", "data": …}``. Underscores in header names become dashes."""
+    response = Response(encode({"status": "success", "data": data}), status, content_type="application/json")
+    for name, value in headers.items():
+        response.headers[name.replace("_", "-")] = value
+    return response
+
+
+def page_of(items: list[dict[str, Any]], *, total: int, page: int | None, limit: int) -> dict[str, Any]:
+    """Make the data of one page of a list."""
+    return {"items": items, "total": total, "page": page, "limit": limit, "total_pages": -(-total // limit)}
+
+
+def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:
+    """Answer an error; ``errors`` tells what is wrong with which field."""
+    ERRORS.labels(code).inc()
+    body = error_body(code, message, g.request_state.request_id, errors, **more)
+    return Response(encode(body), status, content_type="application/json")
+
+
+def error_body(
+    code: str, message: str, request_id: str, errors: dict[str, list[str]] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Make the envelope of an error, for Flask and for the server around it."""
+    body: dict[str, Any] = {"status": "error", "message": message, "data": None, "code": code}
+    if errors:
+        body["errors"] = errors
+    return {**body, "request_id": request_id, **more}
+
+
+def encode(body: Any) -> bytes:
+    """Write JSON with Z for UTC; JSONText is copied as it stands."""
+    return orjson.dumps(body, _embed_json, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
+def _embed_json(value: Any) -> orjson.Fragment:
+    if isinstance(value, JSONText):
+        return orjson.Fragment(str(value))  # Fragment takes no subclass.
+    raise TypeError(type(value).__name__)

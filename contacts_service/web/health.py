@@ -1,0 +1,48 @@
+"""Addresses for operators: health of the process and of the database, and metrics."""
+
+import flask
+from flask import Response, request
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from contacts_service.db.migrations import require_migrated
+from contacts_service.web.blueprint import Blueprint
+from contacts_service.web.envelope import success
+from schemas.health import Health
+
+blueprint = Blueprint("health", __name__, description="Whether the service works.", is_open=True)
+metrics_blueprint = flask.Blueprint("metrics", __name__)
+
+
+@blueprint.route("/healthz", methods=["GET"])
+@blueprint.answers(200, Health)
+def healthz() -> Response:
+    """Tell whether the process lives
+
+    Asks nothing of the database; restart the process when this fails.
+    """
+    return success({"healthy": True})
+
+
+@blueprint.route("/readyz", methods=["GET"])
+@blueprint.answers(200, Health)
+def readyz() -> Response:
+    """Tell whether the service can work
+
+    Asks the database, within `CONTACTS_DATABASE_TIMEOUT`; send no requests while this fails.
+    """
+    require_migrated()
+    return success({"healthy": True})
+
+
+@metrics_blueprint.get("/metrics")
+def metrics() -> Response:
+    """Answer the metrics of all workers. It needs no key: it tells how much is done and not with what."""
+    registry = CollectorRegistry()
+    try:
+        MultiProcessCollector(registry)
+    except ValueError:  # No folder is shared: this process is alone.
+        registry = REGISTRY
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return Response(encode(registry), content_type=content_type)

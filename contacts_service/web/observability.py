@@ -1,0 +1,128 @@
+"""What operators see of each request: its id, one log line and its part in the metrics; and the security headers.
+
+No log line holds a phone number, a name of a person or a secret: of an address only the route's template is logged.
+"""
+
+import logging
+import re
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import uuid_utils
+from flask import Flask, Response, g, has_request_context, request
+
+from contacts_service.metrics import REQUEST_SECONDS, REQUESTS
+from contacts_service.web.auth import Caller
+
+CONTENT_SECURITY_POLICY = "Content-Security-Policy"
+_PAGE_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+_DATA_HEADERS = [
+    *_PAGE_HEADERS,
+    # Responses hold no page, so a browser must not run, frame or load anything in them.
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    # A cache may keep a response for this caller alone, and has to ask whether it still holds.
+    ("Cache-Control", "private, no-cache"),
+]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_UNKNOWN = "(unknown)"
+_log = logging.getLogger(__name__)
+
+
+class RequestIdFilter(logging.Filter):
+    """Adds the id of the current request to every log line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id") and has_request_context() and "request_state" in g:
+            record.request_id = g.request_state.request_id
+        return True
+
+
+class InvalidRequestFilter(logging.Filter):
+    """Drops gunicorn's line on a request that it refused: it quotes what was sent. web/server.py logs another."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Invalid request from")
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": RequestIdFilter}, "no_quotes": {"()": InvalidRequestFilter}},
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.orjson.OrjsonFormatter",
+            "style": "{",
+            "format": "{levelname}{name}{message}",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+        }
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]},
+    },
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True, "filters": ["no_quotes"]}},
+}
+
+
+class RequestState:
+    """What is known of a request while it is answered, as ``g.request_state``."""
+
+    __slots__ = ("began", "caller", "request_id")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.began = perf_counter()
+        self.caller: Caller | None = None
+
+
+def observe_requests(app: Flask) -> None:
+    """Give each request its id, log it and count it. Call it first, so that its time includes everything else."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_state = RequestState(given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7()))
+
+
+def _finish(response: Response) -> Response:
+    state: RequestState = g.request_state
+    response.headers.add("X-Request-ID", state.request_id)
+    response.headers.extend(_PAGE_HEADERS if CONTENT_SECURITY_POLICY in response.headers else _DATA_HEADERS)
+    seconds = perf_counter() - state.began
+    # Callers can make up methods and addresses, and each series costs memory for ever.
+    rule = request.url_rule
+    method, route = (request.method, _template(rule.rule)) if rule else (_UNKNOWN, _UNKNOWN)
+    count, observe = _metrics(method, route, response.status_code)
+    count.inc()
+    observe.observe(seconds)
+    _log.info(
+        "request",
+        extra={
+            "method": method,
+            "route": route,
+            "status": response.status_code,
+            "ms": round(seconds * 1000, 2),
+            "request_id": state.request_id,
+            "key": state.caller.name if state.caller else None,
+        },
+    )
+    return response
+
+
+@cache
+def _template(rule: str) -> str:
+    return re.sub("<[^>:]*:?([^>]*)>", r"{\1}", rule)
+
+
+@cache
+def _metrics(method: str, route: str, status: int) -> tuple[Any, Any]:
+    return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)

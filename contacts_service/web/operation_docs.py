@@ -1,0 +1,115 @@
+"""What the OpenAPI document says of an operation beside its schemas: keys, conditions, retries, errors."""
+
+from typing import Any
+
+from contacts_service.errors import RETRY_AFTER_SECONDS, ServiceError, documented_errors
+from contacts_service.web.auth import SCOPE_OF_METHOD
+from contacts_service.web.idempotency import KEY_PATTERN
+from schemas.envelope import Error
+from schemas.examples import REQUEST_ID
+
+Doc = dict[str, Any]
+
+
+def document_security(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
+    """Say which scope the operation needs."""
+    scope = SCOPE_OF_METHOD[method.upper()]
+    doc["security"] = [{"ApiKey": [scope]}, {"Bearer": [scope]}]
+    docstring = doc_info["docstring"]
+    docstring["description"] = f"{docstring.get('description', '')}\n\nA key needs the scope `{scope}`.".strip()
+    _declare(doc_info, "unauthenticated", "account_forbidden", "local_only", "scope_missing")
+    return doc
+
+
+def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  # noqa: ARG001
+    """Say that PATCH takes RFC 7396's own media type too."""
+    if method == "patch":
+        content = doc["requestBody"]["content"]
+        content["application/merge-patch+json"] = dict(content["application/json"])
+    return doc
+
+
+def document_idempotency(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
+    """Say that a POST may be sent again under its Idempotency-Key."""
+    if method == "post":
+        what = "Within 24 hours the same request with the same key does nothing and answers the first answer again."
+        _add_header(doc, "Idempotency-Key", what, "order-4711-welcome", pattern=f"^{KEY_PATTERN}$", maxLength=255)
+        # Not found: the contact that the first response tells of was deleted.
+        _declare(doc_info, "retry_in_progress", "idempotency_key_reused", "contact_not_found")
+        for status, response in doc["responses"].items():
+            if int(status) < 300:
+                _response_header(
+                    response, "Idempotent-Replayed", "Set to true on an answer that was given before.", "true"
+                )
+    return doc
+
+
+def document_etags(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
+    """Say what conditional operations do with entity tags."""
+    conditions = doc_info.get("manual_doc", {}).pop("x-conditions", None)
+    if conditions is None:
+        return doc
+    if "If-Match" in conditions:
+        what = "Write only if this is the current ETag; * for any."
+        _add_header(doc, "If-Match", what, '"3"')
+        _declare(doc_info, "version_mismatch")
+    if "If-None-Match" in conditions:
+        if method == "get":
+            _add_header(doc, "If-None-Match", "Answer 304 if this is still the ETag.", '"3"')
+            doc["responses"]["304"] = {"description": "What the caller has is current"}
+        else:
+            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", enum=["*"])
+    for status, response in doc["responses"].items():
+        if int(status) < 400 and method != "delete":
+            _response_header(response, "ETag", "The version, for If-Match and If-None-Match.", '"3"')
+    return doc
+
+
+def document_errors(doc: Doc, doc_info: Doc, **_: Any) -> Doc:
+    """Add the errors of an operation: those that follow from what it takes, and those that were declared."""
+    declared = set(doc_info.get("manual_doc", {}).pop("x-codes", ()))
+    statuses = {400, 406, 503} | {error.status for error in documented_errors() if error.code in declared}
+    if "requestBody" in doc:
+        statuses |= {413, 415}
+    elif "arguments" in doc_info:
+        statuses.add(414)
+    for status in sorted(statuses):
+        errors = list(documented_errors(status))
+        errors = [error for error in errors if error.code in declared] or errors
+        response = doc.setdefault("responses", {})[status] = {
+            "description": ", ".join(error.code for error in errors),
+            "content": {
+                "application/json": {
+                    "schema": Error,
+                    "examples": {error.code: {"value": _example_of(error)} for error in errors},
+                }
+            },
+        }
+        if status == 503:
+            _response_header(response, "Retry-After", "Seconds to wait.", RETRY_AFTER_SECONDS, type="integer")
+        if status == 401:
+            _response_header(response, "WWW-Authenticate", "How a key may be sent.", "Bearer")
+    return doc
+
+
+def _declare(doc_info: Doc, *codes: str) -> None:
+    manual = doc_info.setdefault("manual_doc", {})
+    manual["x-codes"] = (*manual.get("x-codes", ()), *codes)
+
+
+def _add_header(doc: Doc, name: str, what: str, example: str, **schema: Any) -> None:
+    schema = {"type": "string", **schema}
+    parameter = {"name": name, "in": "header", "description": what, "schema": schema, "example": example}
+    doc.setdefault("parameters", []).append(parameter)
+
+
+def _response_header(response: Doc, name: str, what: str, example: Any, **schema: Any) -> None:
+    described = {"description": what, "schema": {"type": "string", **schema}, "example": example}
+    response.setdefault("headers", {})[name] = described
+
+
+def _example_of(error: type[ServiceError]) -> Doc:
+    example: Doc = {"status": "error", "message": error.message, "data": None, "code": error.code}
+    if error.example_errors:
+        example["errors"] = error.example_errors
+    return {**example, "request_id": REQUEST_ID}

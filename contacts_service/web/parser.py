@@ -1,0 +1,139 @@
+"""Reads requests strictly: what a caller sent and we would ignore is an error that names it."""
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import islice
+from time import perf_counter
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from flask import Request, g
+from gunicorn.http.errors import ParseException
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
+
+from contacts_service.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from contacts_service.web.auth import authenticate
+from schemas.examples import CONTACT_ID
+from schemas.fields import canonical_uuid
+
+MAX_ERRORS = 100  # A body of a million mistakes gets no response of a million texts.
+_SLOW_BODY_SECONDS = 1.0
+
+
+class RequestParser(FlaskParser):
+    """Parses arguments as webargs does, and refuses what webargs would ignore or guess."""
+
+    def __init__(self) -> None:
+        super().__init__(unknown=RAISE)
+
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:  # noqa: ARG002
+        return read_query(req)
+
+    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
+        body = read_body(req)
+        if not body:
+            raise InvalidRequest({"body": ["The body is empty; send a JSON object."]})
+        if not req.is_json:
+            raise UnsupportedMediaType
+        return parse_json(body)
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        [messages] = error.messages.values()  # type: ignore[union-attr] # By location, of which there is one.
+        raise InvalidRequest(dict(islice(_flattened(messages), MAX_ERRORS))) from error
+
+
+def read_query(req: Request) -> dict[str, str]:
+    """Read query parameters, each given once. Raises InvalidRequest."""
+    query = req.query_string
+    if b"%" in query or not query.isascii():
+        for pair in query.split(b"&"):
+            name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in pair.partition(b"="))
+            if not _is_utf8(name) or not _is_utf8(value):
+                raise InvalidRequest({name.decode(errors="replace"): ["Not valid UTF-8."]})
+    given = req.args.to_dict(flat=False)
+    if repeated := [name for name, values in given.items() if len(values) > 1]:
+        raise InvalidRequest({name: ["Given more than once."] for name in repeated})
+    return {name: values[0] for name, values in given.items()}
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_body(req: Request) -> bytes:
+    """Read the body to its end; a second call returns it again. Raises InvalidRequest, PayloadTooLarge."""
+    try:
+        body = req.get_data()
+    except (OSError, ParseException) as error:  # What gunicorn raises for broken chunks.
+        raise InvalidRequest({"body": ["The body can't be read to its end."]}) from error
+    if req.content_length is None and len(body) == req.max_content_length:
+        raise PayloadTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing.
+    if body and perf_counter() - g.request_state.began > _SLOW_BODY_SECONDS:
+        authenticate(req)  # The key may have been revoked while the body came.
+    return body
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON as RFC 8259 defines it: no NaN, no infinity, also not by way of 1e999. Raises InvalidRequest."""
+    try:
+        text = body.decode()
+        if text.startswith("\ufeff"):
+            _refuse_constant("A byte order mark")
+        return _DECODER.decode(text)
+    except RecursionError as error:
+        raise InvalidRequest({"body": ["Nested too deeply."]}) from error
+    except ValueError as error:  # Bad UTF-8 and integers of more than 4,300 digits are ValueErrors too.
+        raise InvalidRequest({"body": [f"Not valid JSON: {error}."]}) from error
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no part of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse_constant(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _flattened(errors: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Join marshmallow's nested messages to dotted paths.
+
+    >>> dict(_flattened({"a": {0: {"b": ["Not so."]}}, "_schema": ["No."]}))
+    {'a.0.b': ['Not so.'], 'body': ['No.']}
+    """
+    if isinstance(errors, dict):
+        for key, inner in errors.items():
+            # A key may come from the caller, and so hold what UTF-8 can't.
+            name = str(key).encode(errors="backslashreplace").decode()
+            yield from _flattened(inner, path if key == "_schema" else f"{path}.{name}".lstrip("."))
+    else:
+        yield path or "body", [str(text) for text in (errors if isinstance(errors, list) else [errors])]
+
+
+class InvalidId(InvalidRequest, BadRequest):  # type: ignore[misc] # Both have a code.
+    """An id in the path that is no UUID. Routing lets only errors of Werkzeug through."""
+
+
+class IdConverter(BaseConverter):
+    """An id in a path. Anything but a UUID is a bad request, not an address that doesn't exist."""
+
+    # Not the word that has an address of its own, so that a wrong method there is 405 and no bad id.
+    regex = r"(?!resolve\Z)[^/]+"
+    part_isolating = True
+
+    def to_python(self, value: str) -> str:
+        canonical = canonical_uuid(value)
+        if canonical is None:
+            raise InvalidId({"id": [f"Not a UUID such as {CONTACT_ID}."]})
+        return canonical

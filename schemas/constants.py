@@ -1,0 +1,24 @@
+"""Words of the contract that other modules need too. Imports nothing, so that tables may use it."""
+
+MESSAGE_DIRECTIONS = ("incoming", "outgoing")
+MESSAGE_STATUSES = ("pending", "sent", "delivered", "failed", "read")
+"""From low to high. A status never moves down, so the final one is the same in whatever order they arrive. WhatsApp may
+report a failure after it has reported a delivery, but not after a read."""
+MESSAGE_TYPES = (
+    "text",
+    "image",
+    "video",
+    "audio",
+    "document",
+    "sticker",
+    "location",
+    "contacts",
+    "interactive",
+    "button",
+    "template",
+    "reaction",
+    "order",
+    "system",
+    "unsupported",
+)
+SESSION_STATUSES = ("active", "completed", "cancelled", "timeout")

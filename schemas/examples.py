@@ -1,0 +1,11 @@
+"""Ids in the examples of the OpenAPI document."""
+
+ACCOUNT_ID = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
+CONTACT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+FLOW_ID = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
+MESSAGE_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c44"
+OTHER_CONTACT_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"
+REQUEST_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c22"
+SESSION_ID = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c33"
+USER_ID = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
+WA_MESSAGE_ID = "wamid.HBgLMTIzNDU2Nzg5MBUCABIYFjNFQjBDMEE3"
