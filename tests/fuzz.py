@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conftest import KINDS, ROOT, Databases, run_flask, serve
+from helpers.databases import KINDS, Databases
+from helpers.service import ROOT, run_flask, serve
 
 from contacts_service.services.access import SCOPES
 

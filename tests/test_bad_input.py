@@ -1,9 +1,9 @@
-"""Whatever a careless caller sends is a clear error that names the field, and nothing is written."""
+"""Invalid requests: each is a clear error that names the field, and nothing is written."""
 
 import json
 
 import pytest
-from caller import Caller, in_path
+from helpers.caller import Caller, in_path
 
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -41,9 +41,9 @@ def deep(levels: int) -> object:
         ('{"phone_number": "+1234567890", "metadata": {"a": {"\\udfff": 1}}}', "metadata"),
     ],
 )
-def test_bodies_that_cannot_be_read(caller: Caller, body: str | bytes, field: str) -> None:
-    answer = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
-    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+def test_unreadable_body_is_400(caller: Caller, body: str | bytes, field: str) -> None:
+    response = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
+    assert (response.status, response.code, list(response.errors)) == (400, "invalid_request", [field])
     assert caller.get("/api/contacts").data["total"] == 0
 
 
@@ -83,10 +83,10 @@ def test_bodies_that_cannot_be_read(caller: Caller, body: str | bytes, field: st
         ({"id": UNKNOWN}, "id"),
     ],
 )
-def test_fields_that_break_the_schema(caller: Caller, fields: dict[str, object], field: str) -> None:
-    answer = caller.post("/api/contacts", {"phone_number": NUMBER, **fields})
-    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
-    assert all(answer.errors[field])
+def test_invalid_field_is_400_and_creates_nothing(caller: Caller, fields: dict[str, object], field: str) -> None:
+    response = caller.post("/api/contacts", {"phone_number": NUMBER, **fields})
+    assert (response.status, response.code, list(response.errors)) == (400, "invalid_request", [field])
+    assert all(response.errors[field])
     assert caller.get("/api/contacts").data["total"] == 0
 
 
@@ -116,16 +116,16 @@ def test_fields_that_break_the_schema(caller: Caller, fields: dict[str, object],
         ("Limit=5", "Limit"),
     ],
 )
-def test_queries_that_break_the_schema(caller: Caller, query: str, field: str) -> None:
-    answer = caller.request("GET", f"/api/contacts?{query}")
-    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+def test_invalid_query_parameter_is_400(caller: Caller, query: str, field: str) -> None:
+    response = caller.request("GET", f"/api/contacts?{query}")
+    assert (response.status, response.code, list(response.errors)) == (400, "invalid_request", [field])
 
 
 @pytest.mark.parametrize("search", ["%FF", "a%ED%A0%80b", "%C3"])
-def test_a_query_that_is_no_utf8(caller: Caller, search: str) -> None:
-    """A lone surrogate has no UTF-8 either."""
-    answer = caller.request("GET", f"/api/contacts?search={search}")
-    assert (answer.status, list(answer.errors)) == (400, ["search"])
+def test_query_that_is_not_utf8_is_400(caller: Caller, search: str) -> None:
+    """A lone surrogate can't be encoded as UTF-8 either."""
+    response = caller.request("GET", f"/api/contacts?search={search}")
+    assert (response.status, list(response.errors)) == (400, ["search"])
 
 
 @pytest.mark.parametrize(
@@ -137,36 +137,36 @@ def test_a_query_that_is_no_utf8(caller: Caller, search: str) -> None:
         ("GET", "/healthz?dry_run=true"),
     ],
 )
-def test_a_query_parameter_where_there_are_none(caller: Caller, method: str, path: str) -> None:
-    answer = caller.request(method, path, json={"phone_number": NUMBER} if method == "POST" else None)
-    assert (answer.status, list(answer.errors)) == (400, ["dry_run"])
+def test_unexpected_query_parameter_is_400(caller: Caller, method: str, path: str) -> None:
+    response = caller.request(method, path, json={"phone_number": NUMBER} if method == "POST" else None)
+    assert (response.status, list(response.errors)) == (400, ["dry_run"])
     assert caller.get("/api/contacts").data["total"] == 0
 
 
 @pytest.mark.parametrize("path", ["/api/contacts", f"/api/flows/{UNKNOWN}"])
-def test_a_field_name_that_is_no_unicode(caller: Caller, path: str) -> None:
+def test_field_name_that_is_not_unicode_is_400(caller: Caller, path: str) -> None:
     method = "POST" if path == "/api/contacts" else "PUT"
     body = '{"phone_number": "+1234567890", "name": "x", "panel_config": {"sections": []}, "\\ud800": 1}'
-    answer = caller.request(method, path, data=body, content_type="application/json")
-    assert answer.status == 400
-    assert "\\ud800" in answer.errors
+    response = caller.request(method, path, data=body, content_type="application/json")
+    assert response.status == 400
+    assert "\\ud800" in response.errors
 
 
-def test_a_million_mistakes_get_a_short_answer(caller: Caller) -> None:
+def test_many_errors_get_a_short_response(caller: Caller) -> None:
     body = {"name": "x", "panel_config": {"sections": [{}] * 200_000}}
-    answer = caller.put(f"/api/flows/{UNKNOWN}", body)
-    assert answer.errors == {"panel_config.sections": ["More than 50 items."]}
-    answer = caller.post("/api/contacts", {f"field {n}": 1 for n in range(10_000)})
-    assert len(answer.errors) == 100
+    response = caller.put(f"/api/flows/{UNKNOWN}", body)
+    assert response.errors == {"panel_config.sections": ["More than 50 items."]}
+    response = caller.post("/api/contacts", {f"field {n}": 1 for n in range(10_000)})
+    assert len(response.errors) == 100
 
 
-def test_documents_do_not_grow_beyond_a_mebibyte_piece_by_piece(caller: Caller) -> None:
+def test_merged_document_is_limited_to_a_mebibyte(caller: Caller) -> None:
     path = f"/api/contacts/{caller.create()['id']}"
     for address, field in ((f"{path}/session-data", "session_data"), (path, "metadata")):
         assert caller.patch(address, {field: {"a": "x" * 600_000}}).status in {200, 201}
         before = caller.get(address).data
-        answer = caller.patch(address, {field: {"b": "x" * 600_000}})
-        assert (answer.status, answer.code) == (413, "payload_too_large")
+        response = caller.patch(address, {field: {"b": "x" * 600_000}})
+        assert (response.status, response.code) == (413, "payload_too_large")
         assert caller.get(address).data == before
 
 
@@ -183,9 +183,9 @@ def test_documents_do_not_grow_beyond_a_mebibyte_piece_by_piece(caller: Caller) 
         ("GET", "/api/flows/{}"),
     ],
 )
-def test_an_id_that_is_no_uuid(caller: Caller, bad: str, method: str, path: str) -> None:
-    answer = caller.request(method, path.format(bad if bad.startswith("%") else in_path(bad)), json={"name": "x"})
-    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", ["id"])
+def test_id_that_is_not_a_uuid_is_400(caller: Caller, bad: str, method: str, path: str) -> None:
+    response = caller.request(method, path.format(bad if bad.startswith("%") else in_path(bad)), json={"name": "x"})
+    assert (response.status, response.code, list(response.errors)) == (400, "invalid_request", ["id"])
 
 
 @pytest.mark.parametrize(
@@ -204,36 +204,36 @@ def test_an_id_that_is_no_uuid(caller: Caller, bad: str, method: str, path: str)
         ({"created_at": "2024-01-01T00:00:00Z"}, "created_at"),
     ],
 )
-def test_updates_that_break_the_schema(caller: Caller, fields: dict[str, object], field: str) -> None:
+def test_invalid_update_is_400_and_changes_nothing(caller: Caller, fields: dict[str, object], field: str) -> None:
     contact = caller.create(name="John", metadata={"a": 1})
-    answer = caller.put(f"/api/contacts/{contact['id']}", fields)
-    assert (answer.status, answer.code, list(answer.errors)) == (400, "invalid_request", [field])
+    response = caller.put(f"/api/contacts/{contact['id']}", fields)
+    assert (response.status, response.code, list(response.errors)) == (400, "invalid_request", [field])
     assert caller.get(f"/api/contacts/{contact['id']}").data == contact
 
 
 @pytest.mark.parametrize("fields", [{}, {"user_id": "bob"}, {"user_id": 5}, {"user_id": ""}])
-def test_assignments_that_break_the_schema(caller: Caller, fields: dict[str, object]) -> None:
+def test_invalid_assignment_is_400_and_changes_nothing(caller: Caller, fields: dict[str, object]) -> None:
     contact = caller.create()
-    answer = caller.put(f"/api/contacts/{contact['id']}/assign", fields)
-    assert (answer.status, list(answer.errors)) == (400, ["user_id"])
+    response = caller.put(f"/api/contacts/{contact['id']}/assign", fields)
+    assert (response.status, list(response.errors)) == (400, ["user_id"])
     assert caller.get(f"/api/contacts/{contact['id']}").data == contact
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
-def test_a_body_that_is_not_declared_as_json(caller: Caller, content_type: str) -> None:
+def test_body_not_declared_as_json_is_415(caller: Caller, content_type: str) -> None:
     body = json.dumps({"phone_number": NUMBER})
-    answer = caller.request("POST", "/api/contacts", data=body, content_type=content_type)
-    assert (answer.status, answer.code) == (415, "unsupported_media_type")
+    response = caller.request("POST", "/api/contacts", data=body, content_type=content_type)
+    assert (response.status, response.code) == (415, "unsupported_media_type")
     assert caller.get("/api/contacts").data["total"] == 0
 
 
-def test_a_body_larger_than_a_mebibyte(caller: Caller) -> None:
-    answer = caller.post("/api/contacts", {"phone_number": NUMBER, "metadata": {"a": "x" * 1024 * 1024}})
-    assert (answer.status, answer.code) == (413, "payload_too_large")
+def test_body_larger_than_a_mebibyte_is_413(caller: Caller) -> None:
+    response = caller.post("/api/contacts", {"phone_number": NUMBER, "metadata": {"a": "x" * 1024 * 1024}})
+    assert (response.status, response.code) == (413, "payload_too_large")
     assert caller.get("/api/contacts").data["total"] == 0
 
 
-def test_what_is_just_within_the_limits_is_kept_exactly(caller: Caller) -> None:
+def test_values_at_the_limits_are_stored_exactly(caller: Caller) -> None:
     fields = {
         "name": "\U0001f389" * 255,
         "metadata": {
@@ -251,10 +251,10 @@ def test_what_is_just_within_the_limits_is_kept_exactly(caller: Caller) -> None:
     body = json.dumps({"phone_number": NUMBER, **fields})
     contact = caller.request("POST", "/api/contacts", data=body, content_type="application/json").data
     stored = caller.get(f"/api/contacts/{contact['id']}").data
-    for answered in (contact, stored):
-        assert answered["name"] == fields["name"]
+    for returned in (contact, stored):
+        assert returned["name"] == fields["name"]
         # Compared as text too: 1.0 and 1, 1e22 and its 23 digits are equal to Python, but not the same JSON.
-        assert json.dumps(answered["metadata"]) == json.dumps(fields["metadata"])
+        assert json.dumps(returned["metadata"]) == json.dumps(fields["metadata"])
 
 
 @pytest.mark.parametrize(
@@ -272,20 +272,20 @@ def test_what_is_just_within_the_limits_is_kept_exactly(caller: Caller) -> None:
         "\u202a+1 234 567 890\u202c",
     ],
 )
-def test_a_phone_number_may_be_written_in_many_ways(caller: Caller, written: str) -> None:
+def test_phone_number_is_accepted_in_many_notations(caller: Caller, written: str) -> None:
     contact = caller.create(written)
     assert contact["phone_number"] == "+1234567890"
     again = caller.post("/api/contacts", {"phone_number": "+1234567890"})
     assert (again.status, again.errors) == (409, {"id": [contact["id"]]})
 
 
-def test_a_repeated_key_in_json_counts_once_as_the_last(caller: Caller) -> None:
+def test_repeated_key_in_json_takes_the_last_value(caller: Caller) -> None:
     body = '{"phone_number": "+1234567890", "name": "first", "name": "last"}'
-    answer = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
-    assert answer.data["name"] == "last"
+    response = caller.request("POST", "/api/contacts", data=body, content_type="application/json")
+    assert response.data["name"] == "last"
 
 
-def test_a_query_of_raw_bytes_that_are_no_utf8(caller: Caller) -> None:
+def test_query_of_raw_bytes_that_are_not_utf8_is_400(caller: Caller) -> None:
     for query in ("search=\xff", "\xff=1", "search=caf\xe9"):
         for path in ("/api/contacts", f"/api/contacts/{UNKNOWN}"):
             response = caller.client.get(path, environ_overrides={"QUERY_STRING": query})

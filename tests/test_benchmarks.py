@@ -1,10 +1,10 @@
-"""What benchmarks compare is the same: the floor answers as the service does, and the fill leaves the schema alone."""
+"""Benchmarks compare equals: the floor returns what the service returns, and filling leaves the schema unchanged."""
 
 from contextlib import closing
 
 import pytest
-from conftest import Databases
 from flask import Flask
+from helpers.databases import Databases
 
 from benchmarks import fill_postgresql, fill_sqlite
 from benchmarks.measure import Bench, check_same_answer
@@ -22,7 +22,7 @@ SCHEMA = {
 
 @pytest.fixture
 def migrated(kind: str, databases: Databases, app: Flask) -> str:  # noqa: ARG001 - app restores the database.
-    """The URL of a database with tables alone, which nobody is connected to."""
+    """The URL of a database with empty tables and without connections."""
     url = databases.create(kind)
     prepare(create_app(Settings(database_url=url)))
     database.close()
@@ -35,7 +35,8 @@ def schema_of(kind: str, url: str) -> list[tuple[str, ...]]:
         return connection.execute(SCHEMA[kind]).fetchall()
 
 
-def test_the_floor_answers_what_the_service_answers(kind: str, migrated: str) -> None:
+@pytest.mark.processes
+def test_floor_returns_what_the_service_returns(kind: str, migrated: str) -> None:
     before = schema_of(kind, migrated)
     chunks = [{"flow": flow_rows()}, make_chunk(0, SIZE)]
     if kind == "sqlite":
@@ -49,5 +50,5 @@ def test_the_floor_answers_what_the_service_answers(kind: str, migrated: str) ->
     bench.connection.close()
 
 
-def test_the_same_size_gives_the_same_rows() -> None:
+def test_same_size_gives_the_same_rows() -> None:
     assert make_chunk(0, SIZE) == make_chunk(0, SIZE)

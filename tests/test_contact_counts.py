@@ -1,4 +1,4 @@
-"""The counters of contacts, which triggers keep: what callers see of them is in the tests of lists and races."""
+"""The counters of contacts, which triggers keep. The tests of lists and of concurrency cover their totals."""
 
 import threading
 import time
@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Databases
 from flask import Flask
+from helpers.databases import Databases
 
 from contacts_service.app import create_app, prepare
 from contacts_service.settings import Settings
@@ -26,7 +26,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 @pytest.fixture
 def url(databases: Databases, app: Flask) -> str:
-    """The URL of a PostgreSQL database with today's tables."""
+    """The URL of a new PostgreSQL database with all tables."""
     assert app
     found = databases.create("postgresql")
     prepare(create_app(Settings(database_url=found)))
@@ -34,8 +34,8 @@ def url(databases: Databases, app: Flask) -> str:
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_two_who_swap_contacts_within_one_slot_wait_for_each_other_in_turn(url: str) -> None:
-    """One passes a contact from Ann to Ben, the other one from Ben to Ann, while a third holds the counter of Ann."""
+def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> None:
+    """One passes a contact from Ann to Ben, the other from Ben to Ann, while a third locks the counter of Ann."""
     with ExitStack() as stack:
 
         def connect() -> psycopg.Connection[Any]:

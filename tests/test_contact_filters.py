@@ -1,4 +1,4 @@
-"""Filters of the list, and the cursor that leads through it while others write."""
+"""Filters of the list, and paging through it by cursor during writes."""
 
 import base64
 import hashlib
@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 import pytest
-from caller import Caller
 from flask import Flask
+from helpers.caller import Caller
 from playhouse.test_utils import count_queries
 
 from contacts_service.models import contact_list
@@ -21,17 +21,17 @@ USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
 
 
 def follow(caller: Caller, meanwhile: Any = None, **query: Any) -> list[str]:
-    """Follow next_cursor to the end, and do something between the pages."""
-    answer = caller.get("/api/contacts", **query).data
-    names = [contact["name"] for contact in answer["items"]]
-    while answer["next_cursor"]:
+    """Follow next_cursor to the end, calling ``meanwhile`` between pages."""
+    response = caller.get("/api/contacts", **query).data
+    names = [contact["name"] for contact in response["items"]]
+    while response["next_cursor"]:
         if meanwhile:
             meanwhile()
-        answer = caller.get("/api/contacts", **{**query, "cursor": answer["next_cursor"]}).data
-        assert answer["items"]
-        assert answer["page"] is None
-        assert len(names) < 1000, "it goes in a circle"
-        names += [contact["name"] for contact in answer["items"]]
+        response = caller.get("/api/contacts", **{**query, "cursor": response["next_cursor"]}).data
+        assert response["items"]
+        assert response["page"] is None
+        assert len(names) < 1000, "the cursor repeats itself"
+        names += [contact["name"] for contact in response["items"]]
     return names
 
 
@@ -98,10 +98,10 @@ def expected_numbers(query: dict[str, Any]) -> set[int]:
 @pytest.mark.parametrize("walks", [False, True])
 @pytest.mark.parametrize("query", FILTERS, ids=str)
 @pytest.mark.usefixtures("crowd")
-def test_every_filter_finds_its_contacts_page_by_page_and_by_cursor(
+def test_every_filter_gives_the_same_list_by_page_and_by_cursor(
     caller: Caller, query: dict[str, Any], walks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether a search sorts what it finds or walks the list's order."""
+    """Both when a search sorts its matches and when it walks the list's order."""
     if walks:
         monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
     names = {f"{number:02} Smith" for number in expected_numbers(query)}
@@ -119,7 +119,7 @@ def test_every_filter_finds_its_contacts_page_by_page_and_by_cursor(
     assert caller.names(limit=100, **query) == caller.names(limit=100, sort="recent", **query)
 
 
-def test_filters_by_identifier(caller: Caller, crowd: list[dict[str, Any]]) -> None:
+def test_filters_by_phone_number_bsuid_and_ids(caller: Caller, crowd: list[dict[str, Any]]) -> None:
     assert caller.names(phone_number="00 1 (234) 567-803") == ["03 Smith"]
     assert caller.names(phone_number="+1999999999") == []
     hidden = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "hidden"}).data
@@ -133,10 +133,10 @@ def test_filters_by_identifier(caller: Caller, crowd: list[dict[str, Any]]) -> N
 
 
 @pytest.mark.parametrize("query", FILTERS, ids=str)
-def test_by_creation_a_cursor_visits_all_that_exist_throughout_exactly_once(
+def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
     caller: Caller, crowd: list[dict[str, Any]], query: dict[str, Any]
 ) -> None:
-    """Meanwhile others create, delete, assign, rename and write to contacts in front of and behind the reader."""
+    """Between pages, contacts before and after the cursor are created, deleted, renamed and written to."""
     chance = random.Random(str(query))
     staying = set(chance.sample(range(25), 15))
     leaving = [contact for number, contact in enumerate(crowd) if number not in staying]
@@ -156,7 +156,9 @@ def test_by_creation_a_cursor_visits_all_that_exist_throughout_exactly_once(
     assert [name for name in visited if name in set(throughout)] == throughout
 
 
-def test_by_recency_what_stays_put_is_neither_missed_nor_doubled(caller: Caller, crowd: list[dict[str, Any]]) -> None:
+def test_cursor_by_recency_visits_every_unmoved_contact_once_during_writes(
+    caller: Caller, crowd: list[dict[str, Any]]
+) -> None:
     chance = random.Random(7)
     moving = set(chance.sample(range(25), 10))
     before = [name for name in caller.names(limit=100) if int(name[:2]) not in moving]
@@ -169,7 +171,7 @@ def test_by_recency_what_stays_put_is_neither_missed_nor_doubled(caller: Caller,
     assert [name for name in visited if int(name[:2]) not in moving] == before
 
 
-def test_a_cursor_that_was_not_given_out_for_this_list(caller: Caller, crowd: list[dict[str, Any]]) -> None:
+def test_forged_or_foreign_cursor_is_400(caller: Caller, crowd: list[dict[str, Any]]) -> None:
     assert crowd
     cursor = caller.get("/api/contacts", limit=5, account_id=ACCOUNT).data["next_cursor"]
     assert caller.get("/api/contacts", limit=3, account_id=ACCOUNT.upper(), cursor=cursor).status == 200
@@ -179,13 +181,13 @@ def test_a_cursor_that_was_not_given_out_for_this_list(caller: Caller, crowd: li
         for position in range(len(raw))
     ]
     for wrong in [*forged, cursor[:-4], "x", "é", "=", "null", base64.urlsafe_b64encode(b"[]").decode()]:
-        answer = caller.get("/api/contacts", account_id=ACCOUNT, cursor=wrong)
-        assert (answer.status, list(answer.errors)) == (400, ["cursor"]), wrong
+        response = caller.get("/api/contacts", account_id=ACCOUNT, cursor=wrong)
+        assert (response.status, list(response.errors)) == (400, ["cursor"]), wrong
     old = b"[0," + raw[6:].partition(b",")[2]
     filters = orjson.dumps(["recent", "", None, None, [("account_id", ACCOUNT)]])
     signed = base64.urlsafe_b64encode(hashlib.blake2b(old + filters, digest_size=6).digest() + old).decode().rstrip("=")
-    answer = caller.get("/api/contacts", account_id=ACCOUNT, cursor=signed)
-    assert (answer.status, list(answer.errors)) == (400, ["cursor"]), "of an older version of the service"
+    response = caller.get("/api/contacts", account_id=ACCOUNT, cursor=signed)
+    assert (response.status, list(response.errors)) == (400, ["cursor"]), "a cursor of an older version of the service"
     for place in (
         b"5",
         b'[1,5,"2024-01-01T00:00:00Z","01890a5d-ac96-774b-bcce-b302099a8057"]',
@@ -198,11 +200,11 @@ def test_a_cursor_that_was_not_given_out_for_this_list(caller: Caller, crowd: li
         b'[true,null,"2024-01-01T00:00:00Z","01890a5d-ac96-774b-bcce-b302099a8057"]',
     ):
         made_up = base64.urlsafe_b64encode(hashlib.blake2b(place + filters, digest_size=6).digest() + place).decode()
-        answer = caller.get("/api/contacts", account_id=ACCOUNT, cursor=made_up)
-        assert (answer.status, list(answer.errors)) == (400, ["cursor"]), place
+        response = caller.get("/api/contacts", account_id=ACCOUNT, cursor=made_up)
+        assert (response.status, list(response.errors)) == (400, ["cursor"]), place
     for foreign in ({}, {"account_id": "none"}, {"account_id": ACCOUNT, "sort": "created"}, {"search": "smith"}):
-        answer = caller.get("/api/contacts", cursor=cursor, **foreign)
-        assert (answer.status, list(answer.errors)) == (400, ["cursor"]), foreign
+        response = caller.get("/api/contacts", cursor=cursor, **foreign)
+        assert (response.status, list(response.errors)) == (400, ["cursor"]), foreign
     both = caller.get("/api/contacts", account_id=ACCOUNT, cursor=cursor, page=2)
     assert (both.status, list(both.errors)) == (400, ["cursor"])
 
@@ -222,15 +224,15 @@ def test_a_cursor_that_was_not_given_out_for_this_list(caller: Caller, crowd: li
         ({"ids": ",".join([USER] * 101)}, "ids"),
     ],
 )
-def test_filters_that_break_the_schema(caller: Caller, query: dict[str, str], field: str) -> None:
-    answer = caller.get("/api/contacts", **query)
-    assert (answer.status, list(answer.errors)) == (400, [field])
+def test_invalid_filter_is_400(caller: Caller, query: dict[str, str], field: str) -> None:
+    response = caller.get("/api/contacts", **query)
+    assert (response.status, list(response.errors)) == (400, [field])
 
 
-def test_a_page_behind_a_cursor_begins_within_an_index(
+def test_page_after_a_cursor_starts_within_an_index(
     app: Flask, caller: Caller, crowd: list[dict[str, Any]], kind: str
 ) -> None:
-    """Its cost is that of a first page: neither database sorts or walks from the beginning."""
+    """It costs as much as a first page: neither database sorts or scans from the beginning."""
     assert crowd
     for query, index in (
         ({}, "contact_recent"),
@@ -260,8 +262,8 @@ def test_a_page_behind_a_cursor_begins_within_an_index(
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 @pytest.mark.usefixtures("crowd")
-def test_postgresql_keeps_a_plan_only_where_it_is_the_best_for_any_values(caller: Caller) -> None:
-    """A plan for a user of thousands of contacts would read them all to find that another has three."""
+def test_postgresql_caches_only_plans_that_fit_all_values(caller: Caller) -> None:
+    """A plan made for a user with thousands of contacts is slow for one with three."""
     kept, planned = {"assigned_to": USER}, {"assigned_to": USER, "account_id": ACCOUNT}
     for query in (kept, planned, {"tags": "vip"}, {"search": "smith"}):
         for _ in range(8):

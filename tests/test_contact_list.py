@@ -1,9 +1,9 @@
-"""Lists: order, pages, totals, filters, and what they cost."""
+"""Lists: order, pages, totals, filters, and their queries."""
 
 from datetime import UTC, datetime, timedelta
 
-from caller import Caller
 from flask import Flask
+from helpers.caller import Caller
 from playhouse.test_utils import count_queries
 
 from contacts_service.models.contacts import Contact
@@ -15,7 +15,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def set_times(contact_id: str, *, created: int, last_message: int | None) -> None:
-    """Set a contact's times to so many minutes after START: messages can't be recorded yet."""
+    """Set a contact's times to so many minutes after START, past the service."""
     with database.connection_context():
         Contact.update(
             created_at=START + timedelta(minutes=created),
@@ -23,7 +23,7 @@ def set_times(contact_id: str, *, created: int, last_message: int | None) -> Non
         ).where(Contact.id == contact_id).execute()
 
 
-def test_those_with_the_newest_message_come_first_and_those_without_last(caller: Caller) -> None:
+def test_list_is_ordered_by_newest_message_with_silent_contacts_last(caller: Caller) -> None:
     for position, (name, created, last_message) in enumerate(
         [
             ("silent, older", 1, None),
@@ -49,7 +49,7 @@ def test_those_with_the_newest_message_come_first_and_those_without_last(caller:
     assert caller.names(search="1234567") == expected
 
 
-def test_times_that_are_all_equal_leave_the_order_to_the_id(caller: Caller) -> None:
+def test_equal_times_are_ordered_by_id(caller: Caller) -> None:
     contacts = [caller.create(f"+12345678{number}") for number in range(10, 16)]
     for contact in contacts:
         set_times(contact["id"], created=0, last_message=7)
@@ -57,36 +57,36 @@ def test_times_that_are_all_equal_leave_the_order_to_the_id(caller: Caller) -> N
     assert listed == sorted(contact["id"] for contact in contacts)
 
 
-def test_walking_all_pages_of_any_size_loses_and_doubles_nothing(caller: Caller) -> None:
+def test_all_pages_together_hold_every_contact_once(caller: Caller) -> None:
     for number in range(23):
         contact = caller.create(f"+12345678{number:02}", account_id=ACCOUNT if number % 2 else None)
-        # Many equal times: only the id tells these apart.
+        # Many times are equal, so that only the id orders these.
         set_times(contact["id"], created=number % 3, last_message=None if number % 4 else number % 5)
     whole = [contact["id"] for contact in caller.get("/api/contacts", limit=100).data["items"]]
     assert len(set(whole)) == 23
     for limit in (1, 2, 7, 22, 23, 24):
         walked, page = [], 1
-        while items := (answer := caller.get("/api/contacts", limit=limit, page=page).data)["items"]:
-            assert (answer["total"], answer["page"], answer["limit"]) == (23, page, limit)
-            assert answer["total_pages"] == -(-23 // limit)
+        while items := (response := caller.get("/api/contacts", limit=limit, page=page).data)["items"]:
+            assert (response["total"], response["page"], response["limit"]) == (23, page, limit)
+            assert response["total_pages"] == -(-23 // limit)
             walked += [contact["id"] for contact in items]
             page += 1
         assert walked == whole, limit
 
 
-def test_an_empty_list_has_no_pages(caller: Caller) -> None:
+def test_empty_list_has_no_pages(caller: Caller) -> None:
     empty = {"items": [], "total": 0, "page": 1, "limit": 20, "total_pages": 0, "next_cursor": None}
     assert caller.get("/api/contacts").data == empty
 
 
-def test_a_page_past_the_end_is_empty_and_no_error(caller: Caller) -> None:
+def test_page_past_the_end_is_empty(caller: Caller) -> None:
     caller.create()
     for page in (2, 10**12):
-        answer = caller.get("/api/contacts", page=page).data
-        assert answer == {"items": [], "total": 1, "page": page, "limit": 20, "total_pages": 1, **LAST}
+        response = caller.get("/api/contacts", page=page).data
+        assert response == {"items": [], "total": 1, "page": page, "limit": 20, "total_pages": 1, **LAST}
 
 
-def test_the_list_shows_a_contact_without_its_metadata(caller: Caller) -> None:
+def test_list_omits_metadata(caller: Caller) -> None:
     contact = caller.create(name="John", profile_name="J", avatar_url="https://example.com/j", metadata={"a": 1})
     del contact["metadata"]
     assert caller.get("/api/contacts").data["items"] == [contact]
@@ -94,14 +94,14 @@ def test_the_list_shows_a_contact_without_its_metadata(caller: Caller) -> None:
 
 def test_filter_by_account(caller: Caller) -> None:
     caller.create("+1234567891", name="mine", account_id=ACCOUNT)
-    caller.create("+1234567892", name="nobody's")
+    caller.create("+1234567892", name="unassigned")
     assert caller.names(account_id=ACCOUNT) == ["mine"]
     assert caller.names(account_id=ACCOUNT.upper()) == ["mine"]
-    assert caller.names(account_id=ACCOUNT, search="nobody") == []
+    assert caller.names(account_id=ACCOUNT, search="unassigned") == []
     assert caller.get("/api/contacts", account_id=ACCOUNT).data["total"] == 1
 
 
-def test_a_list_takes_two_queries_however_long_it_is(caller: Caller) -> None:
+def test_list_of_any_length_takes_two_queries(caller: Caller) -> None:
     for number in range(30):
         caller.create(f"+12345678{number:02}", name="Smith", account_id=ACCOUNT)
     for query in ({}, {"account_id": ACCOUNT}, {"search": "smith"}, {"search": "+1 (234) 567", "page": 2}):
@@ -110,8 +110,8 @@ def test_a_list_takes_two_queries_however_long_it_is(caller: Caller) -> None:
         assert queries.count == 2, query
 
 
-def test_a_page_is_read_through_an_index_in_the_lists_order(app: Flask, caller: Caller, kind: str) -> None:
-    """Neither database sorts: it walks an index from the first row of the page."""
+def test_page_is_read_from_an_index_without_sorting(app: Flask, caller: Caller, kind: str) -> None:
+    """Neither database sorts: both scan an index in the list's order."""
     for number in range(30):
         caller.create(f"+12345678{number:02}", account_id=ACCOUNT)
     for query, index in (("", "contact_recent"), (f"?account_id={ACCOUNT}", "contact_account_recent")):
@@ -120,7 +120,7 @@ def test_a_page_is_read_through_an_index_in_the_lists_order(app: Flask, caller: 
         [page] = [record.msg for record in queries.get_queries() if "ORDER BY" in record.msg[0]]
         with database.connection_context(), database.atomic():
             if kind == "postgresql":
-                # A table this small isn't worth an index: what counts is whether there is one that spares the sort.
+                # PostgreSQL prefers a scan for so small a table; the test is whether an index can replace the sort.
                 database.execute_sql("SET LOCAL enable_seqscan = off")
                 database.execute_sql("SET LOCAL enable_sort = off")
                 plan = "\n".join(row[0] for row in database.execute_sql(f"EXPLAIN {page[0]}", page[1]))

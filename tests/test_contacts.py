@@ -1,10 +1,10 @@
-"""The eight operations, field for field as the contract has them."""
+"""The operations on contacts, field by field as in the contract."""
 
 import re
 from datetime import UTC, datetime
 
 import pytest
-from caller import UUID, Caller
+from helpers.caller import UUID, Caller
 
 from contacts_service.models.database import database
 
@@ -14,8 +14,8 @@ USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-def test_create_answers_the_contact_and_where_it_is(caller: Caller) -> None:
-    answer = caller.post(
+def test_create_returns_the_contact_and_its_location(caller: Caller) -> None:
+    response = caller.post(
         "/api/contacts",
         {
             "phone_number": "+1234567890",
@@ -24,9 +24,9 @@ def test_create_answers_the_contact_and_where_it_is(caller: Caller) -> None:
             "metadata": {"custom_field": "value"},
         },
     )
-    contact = answer.data
-    assert answer.status == 201
-    assert answer.headers["Location"] == f"/api/contacts/{contact['id']}"
+    contact = response.data
+    assert response.status == 201
+    assert response.headers["Location"] == f"/api/contacts/{contact['id']}"
     assert re.fullmatch(UUID, contact["id"])
     assert contact["id"][14] == "7", "ids are UUIDv7"
     created = datetime.fromisoformat(contact["created_at"])
@@ -62,18 +62,18 @@ def test_create_needs_only_a_phone_number(caller: Caller) -> None:
     assert contact["metadata"] == {}
 
 
-def test_get_answers_what_create_answered(caller: Caller) -> None:
+def test_get_returns_the_created_contact(caller: Caller) -> None:
     contact = caller.create(name="John Doe", account_id=ACCOUNT, metadata={"a": [1, {"b": None}]})
     assert caller.get(f"/api/contacts/{contact['id']}").data == contact
 
 
-def test_an_id_in_capitals_is_the_same_contact(caller: Caller) -> None:
+def test_uppercase_id_finds_the_contact(caller: Caller) -> None:
     contact = caller.create()
     assert caller.get(f"/api/contacts/{contact['id'].upper()}").data == contact
 
 
 @pytest.mark.parametrize("account", [None, ACCOUNT])
-def test_an_account_has_a_phone_number_once(caller: Caller, account: str | None) -> None:
+def test_phone_number_is_unique_within_an_account(caller: Caller, account: str | None) -> None:
     existing = caller.create("+1234567890", account_id=account)
     again = caller.post("/api/contacts", {"phone_number": "00 1 (234) 567-890", "account_id": account})
     assert (again.status, again.code) == (409, "contact_exists")
@@ -81,12 +81,12 @@ def test_an_account_has_a_phone_number_once(caller: Caller, account: str | None)
     assert caller.get("/api/contacts").data["total"] == 1
 
 
-def test_accounts_may_have_the_same_phone_number(caller: Caller) -> None:
+def test_phone_number_may_repeat_across_accounts(caller: Caller) -> None:
     ids = {caller.create("+1234567890", account_id=account)["id"] for account in (None, ACCOUNT, OTHER_ACCOUNT)}
     assert len(ids) == 3
 
 
-def test_update_changes_only_what_is_sent(caller: Caller) -> None:
+def test_update_changes_only_the_given_fields(caller: Caller) -> None:
     contact = caller.create(name="John Doe", account_id=ACCOUNT, metadata={"a": 1, "b": 2})
     path = f"/api/contacts/{contact['id']}"
     renamed = caller.put(path, {"name": "John Smith"}).data
@@ -97,8 +97,8 @@ def test_update_changes_only_what_is_sent(caller: Caller) -> None:
     assert caller.get(path).data == replaced
 
 
-def test_times_are_stored_in_one_form_whoever_wrote_them(caller: Caller, kind: str) -> None:
-    """SQLite compares them as text."""
+def test_every_write_stores_times_in_the_same_format(caller: Caller, kind: str) -> None:
+    """SQLite compares times as text."""
     contact = caller.create()
     caller.put(f"/api/contacts/{contact['id']}", {"name": "x"})
     caller.put(f"/api/contacts/{contact['id']}/assign", {"user_id": None})
@@ -109,22 +109,22 @@ def test_times_are_stored_in_one_form_whoever_wrote_them(caller: Caller, kind: s
     assert row[1] > row[0]
 
 
-def test_null_empties_a_field(caller: Caller) -> None:
+def test_null_clears_a_field(caller: Caller) -> None:
     contact = caller.create(name="John", profile_name="Johnny", avatar_url="https://example.com/j.jpg")
     path = f"/api/contacts/{contact['id']}"
     emptied = caller.put(path, {"name": None, "avatar_url": None}).data
     assert (emptied["name"], emptied["profile_name"], emptied["avatar_url"]) == (None, "Johnny", None)
-    assert caller.names(search="johnny") == [None], "the profile name still finds it"
+    assert caller.names(search="johnny") == [None], "the profile name is still searched"
 
 
-def test_name_and_profile_name_never_change_each_other(caller: Caller) -> None:
+def test_name_and_profile_name_are_independent(caller: Caller) -> None:
     contact = caller.create(name="Typed by a person", profile_name="Said by WhatsApp")
     path = f"/api/contacts/{contact['id']}"
     assert caller.put(path, {"profile_name": "New"}).data["name"] == "Typed by a person"
     assert caller.put(path, {"name": "Newer"}).data["profile_name"] == "New"
 
 
-def test_put_takes_every_field_that_a_caller_may_say(caller: Caller) -> None:
+def test_put_accepts_every_writable_field(caller: Caller) -> None:
     contact = caller.create(account_id=ACCOUNT)
     fields = {
         "phone_number": "+4915112345678",
@@ -142,10 +142,10 @@ def test_put_takes_every_field_that_a_caller_may_say(caller: Caller) -> None:
     assert changed == expected
     assert caller.get(f"/api/contacts/{contact['id']}").data == expected
     assert caller.post("/api/contacts", {**fields, "phone_number": "+1234567899", "bsuid": None}).status == 201
-    assert caller.get("/api/contacts", search="4915112345678").data["total"] == 1, "search knows the new number"
+    assert caller.get("/api/contacts", search="4915112345678").data["total"] == 1, "the new number is searched"
 
 
-def test_tags_are_replaced_whole_also_where_they_are_looked_up(caller: Caller) -> None:
+def test_replacing_tags_updates_the_tag_filter(caller: Caller) -> None:
     contact = caller.create(name="John", tags=["old", "kept"])
     assert caller.names(tags="old") == ["John"]
     for method in (caller.put, caller.patch):
@@ -157,7 +157,7 @@ def test_tags_are_replaced_whole_also_where_they_are_looked_up(caller: Caller) -
     assert caller.names(tags="kept,new") == []
 
 
-def test_a_contact_may_have_a_bsuid_alone(caller: Caller) -> None:
+def test_contact_may_have_only_a_bsuid(caller: Caller) -> None:
     contact = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "Hidden"}).data
     assert (contact["phone_number"], contact["bsuid"]) == (None, "US.1A2b3C")
     again = caller.post("/api/contacts", {"bsuid": "US.1A2b3C"})
@@ -169,14 +169,14 @@ def test_a_contact_may_have_a_bsuid_alone(caller: Caller) -> None:
     assert caller.patch(path, {"phone_number": None}).code == "contact_unidentified"
 
 
-def test_an_identifier_of_another_contact_is_refused_and_nothing_changes(caller: Caller) -> None:
+def test_identifier_of_another_contact_is_409_and_changes_nothing(caller: Caller) -> None:
     taken = caller.create("+1234567890", account_id=ACCOUNT, bsuid="US.taken")
     other = caller.create("+1234567891", account_id=ACCOUNT, bsuid="US.other")
     mine = caller.create("+1234567892", account_id=ACCOUNT, name="mine", tags=["a"])
     path = f"/api/contacts/{mine['id']}"
     for fields in ({"phone_number": "+1234567890"}, {"bsuid": "US.taken"}, {"bsuid": "US.taken", "tags": ["b"]}):
-        answer = caller.put(path, {"name": "new", **fields})
-        assert (answer.status, answer.code, answer.errors) == (409, "contact_exists", {"id": [taken["id"]]})
+        response = caller.put(path, {"name": "new", **fields})
+        assert (response.status, response.code, response.errors) == (409, "contact_exists", {"id": [taken["id"]]})
     both = caller.put(path, {"phone_number": "+1234567890", "bsuid": "US.other"})
     assert (both.status, both.code) == (409, "identity_conflict")
     assert sorted(both.errors["id"]) == sorted([taken["id"], other["id"]])
@@ -184,7 +184,7 @@ def test_an_identifier_of_another_contact_is_refused_and_nothing_changes(caller:
     assert (created.code, sorted(created.errors["id"])) == ("identity_conflict", sorted([taken["id"], other["id"]]))
     assert caller.get(path).data == mine
     assert caller.names(tags="b") == []
-    # The same identifiers in another account, or one's own again, are no conflict.
+    # The same identifiers in another account, and the contact's own again, are no conflict.
     assert caller.put(path, {"phone_number": "+1234567892"}).status == 200
     assert caller.post("/api/contacts", {"phone_number": "+1234567890", "bsuid": "US.other"}).status == 201
 
@@ -213,7 +213,7 @@ def test_assign_and_unassign(caller: Caller) -> None:
     assert caller.get(path).data["assigned_to"] is None
 
 
-def test_delete_is_final(caller: Caller) -> None:
+def test_delete_removes_everything_of_a_contact(caller: Caller) -> None:
     contact, other = caller.create("+1234567890", name="gone"), caller.create("+1234567891", name="stays")
     path = f"/api/contacts/{contact['id']}"
     caller.put(f"{path}/session-data", {"session_data": {"a": 1}})
@@ -233,14 +233,14 @@ def test_delete_is_final(caller: Caller) -> None:
         ("GET", f"{path}/messages", None),
         ("POST", f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}}),
     ):
-        answer = caller.request(method, address, json=body) if body else caller.request(method, address)
-        assert (answer.status, answer.code) == (404, "contact_not_found"), (method, address)
+        response = caller.request(method, address, json=body) if body else caller.request(method, address)
+        assert (response.status, response.code) == (404, "contact_not_found"), (method, address)
     assert caller.names() == ["stays"]
     assert caller.names(search="gone") == []
     assert caller.create("+1234567890")["id"] not in {contact["id"], other["id"]}, "the number is free again"
 
 
-def test_a_contact_that_never_was_is_not_found(caller: Caller) -> None:
-    answer = caller.get(f"/api/contacts/{UNKNOWN}")
-    assert (answer.status, answer.code) == (404, "contact_not_found")
-    assert UNKNOWN in answer.body["message"]
+def test_unknown_contact_is_404(caller: Caller) -> None:
+    response = caller.get(f"/api/contacts/{UNKNOWN}")
+    assert (response.status, response.code) == (404, "contact_not_found")
+    assert UNKNOWN in response.body["message"]

@@ -1,4 +1,4 @@
-"""What can be wrong with a database that is there: full, read-only, frozen, exchanged, emptied."""
+"""Databases that are reachable but faulty: full, read-only, silent, replaced, emptied."""
 
 import contextlib
 import socket
@@ -11,11 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from caller import Answer, Caller
-from conftest import Databases
 from flask import Flask
+from helpers.caller import Caller, Response
+from helpers.databases import Databases, blocked_writes, sqlite_file
 from prometheus_client import REGISTRY
-from test_faults import locked
 
 from contacts_service.app import create_app, prepare
 from contacts_service.models.database import database, reading
@@ -27,24 +26,20 @@ LARGE = {"phone_number": "+1234567890", "metadata": {"text": "x" * 200_000}}
 
 @pytest.fixture
 def url(kind: str, databases: Databases, app: Flask) -> str:
-    assert app, "it restores the database"
+    assert app, "the fixture restores the connection"
     return databases.create(kind)
 
 
 @pytest.fixture
 def caller(url: str) -> Caller:
-    """A caller of an application that waits half a second for its database."""
-    impatient = create_app(Settings(database_url=url, database_timeout=0.5))
-    prepare(impatient)
-    return Caller(impatient)
+    """A caller of an application with a database timeout of half a second."""
+    application = create_app(Settings(database_url=url, database_timeout=0.5))
+    prepare(application)
+    return Caller(application)
 
 
-def file_of(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///"))
-
-
-def is_unavailable(answer: Answer) -> bool:
-    return (answer.status, answer.code, answer.headers.get("Retry-After")) == (503, "unavailable", "1")
+def is_unavailable(response: Response) -> bool:
+    return (response.status, response.code, response.headers.get("Retry-After")) == (503, "unavailable", "1")
 
 
 def run(url: str, sql: str) -> None:
@@ -52,13 +47,13 @@ def run(url: str, sql: str) -> None:
         connection.execute(sql)
 
 
-def test_a_full_disk_is_503_and_what_was_there_can_be_read(kind: str, url: str, caller: Caller) -> None:
+def test_full_disk_is_503_and_reads_continue(kind: str, url: str, caller: Caller) -> None:
     caller.create("+19998887777")
     if kind == "sqlite":
         with reading():
             pages = database.execute_sql("PRAGMA page_count").fetchone()[0]
             database.execute_sql(f"PRAGMA max_page_count = {pages + 1}")
-    else:  # The error that PostgreSQL itself raises then.
+    else:  # The error that PostgreSQL raises when its disk is full.
         run(
             url,
             "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS "
@@ -73,7 +68,7 @@ def test_a_full_disk_is_503_and_what_was_there_can_be_read(kind: str, url: str, 
     assert caller.get("/api/contacts").data["total"] == 2
 
 
-def test_a_database_that_became_read_only_is_503_for_writes_alone(kind: str, url: str, caller: Caller) -> None:
+def test_read_only_database_is_503_for_writes_only(kind: str, url: str, caller: Caller) -> None:
     caller.create()
     name = urlsplit(url).path[1:]
     if kind == "sqlite":
@@ -92,29 +87,29 @@ def test_a_database_that_became_read_only_is_503_for_writes_alone(kind: str, url
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_a_file_that_was_exchanged_is_the_one_that_is_written_to(url: str, caller: Caller, tmp_path: Path) -> None:
-    """A connection to a deleted file would take every write and lose it."""
+def test_replaced_sqlite_file_is_the_one_written_to(url: str, caller: Caller, tmp_path: Path) -> None:
+    """Writes over a connection to a deleted file would be lost."""
     caller.create()
     with reading(), sqlite3.connect(tmp_path / "backup.db") as backup:
         database.connection().backup(backup)
     backup.close()
     caller.create("+19998887777")
     for name in ("", "-wal", "-shm"):
-        Path(f"{file_of(url)}{name}").unlink()
-    assert is_unavailable(caller.get("/api/contacts")), "it begins no new one by itself"
+        Path(f"{sqlite_file(url)}{name}").unlink()
+    assert is_unavailable(caller.get("/api/contacts")), "no new file is created"
     assert is_unavailable(caller.get("/readyz"))
-    (tmp_path / "backup.db").rename(file_of(url))
+    (tmp_path / "backup.db").rename(sqlite_file(url))
     assert caller.get("/readyz").status == 200
     assert caller.get("/api/contacts").data["total"] == 1
     caller.create("+17776665555")
-    with sqlite3.connect(file_of(url)) as connection:
+    with sqlite3.connect(sqlite_file(url)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM contact").fetchone() == (2,)
     connection.close()
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("setting", ["transaction_timeout", "statement_timeout"])
-def test_a_limit_that_the_server_sets_is_503(url: str, app: Flask, setting: str) -> None:
+def test_timeout_set_by_the_server_is_503(url: str, app: Flask, setting: str) -> None:
     assert app
     limited = create_app(Settings(database_url=url))
     prepare(limited)
@@ -128,24 +123,24 @@ def test_a_limit_that_the_server_sets_is_503(url: str, app: Flask, setting: str)
     assert Caller(limited).get("/api/contacts").status == 200
 
 
-def test_a_fault_is_counted(kind: str, url: str, caller: Caller) -> None:
+def test_database_fault_is_counted(kind: str, url: str, caller: Caller) -> None:
     assert kind
     before = REGISTRY.get_sample_value("contacts_database_faults_total")
-    with locked(url):
+    with blocked_writes(url):
         assert is_unavailable(caller.post("/api/contacts", BODY))
     assert REGISTRY.get_sample_value("contacts_database_faults_total") == before + 1
 
 
-def test_a_worker_keeps_no_connection_but_those_of_its_threads(url: str) -> None:
+def test_application_start_leaves_no_connection_open(url: str) -> None:
     prepare(create_app(Settings(database_url=url)))
     assert database.is_closed()
 
 
-def test_tables_that_vanished_are_503_once_and_then_made_again(kind: str, url: str, caller: Caller) -> None:
-    """Somebody put an empty database in the place of ours."""
+def test_missing_tables_are_503_once_and_then_recreated(kind: str, url: str, caller: Caller) -> None:
+    """As after an operator replaced the database with an empty one."""
     caller.create()
     if kind == "sqlite":
-        with sqlite3.connect(file_of(url), isolation_level=None) as connection:
+        with sqlite3.connect(sqlite_file(url), isolation_level=None) as connection:
             connection.execute("PRAGMA foreign_keys = 0")
             for trigger in ("contact_search_delete", "contact_count_delete", "assigned_count_delete"):
                 connection.execute(f"DROP TRIGGER {trigger}")
@@ -170,8 +165,8 @@ def test_tables_that_vanished_are_503_once_and_then_made_again(kind: str, url: s
     assert caller.post("/api/contacts", BODY).status == 201
 
 
-class BlackHole:
-    """A proxy in front of a server, that can stop to pass on anything, as a cut network or a frozen server does."""
+class SilentProxy:
+    """A proxy that can stop forwarding, as a broken network or a frozen server does."""
 
     def __init__(self, connect: object) -> None:
         self._connect, self.is_open = connect, threading.Event()
@@ -199,7 +194,7 @@ class BlackHole:
 
 
 @pytest.fixture
-def black_hole(url: str) -> Iterator[tuple[BlackHole, str]]:
+def silent_proxy(url: str) -> Iterator[tuple[SilentProxy, str]]:
     parts = urlsplit(url)
     folder = parse_qs(parts.query).get("host", [""])[0]
 
@@ -210,41 +205,41 @@ def black_hole(url: str) -> Iterator[tuple[BlackHole, str]]:
         server.connect(f"{folder}/.s.PGSQL.5432")
         return server
 
-    hole = BlackHole(connect)
+    proxy = SilentProxy(connect)
     user = parts.netloc.partition("@")[0]
-    yield hole, f"postgresql://{user}@127.0.0.1:{hole.port}{parts.path}"
-    hole.is_open.set()
-    hole.listener.close()
+    yield proxy, f"postgresql://{user}@127.0.0.1:{proxy.port}{parts.path}"
+    proxy.is_open.set()
+    proxy.listener.close()
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_a_server_that_falls_silent_is_503_in_bounded_time(black_hole: tuple[BlackHole, str]) -> None:
-    """Its own timeout can't end a statement then. Half a second, one more to be sure, one to cancel, two to connect."""
-    hole, url = black_hole
+def test_silent_server_is_503_in_bounded_time(silent_proxy: tuple[SilentProxy, str]) -> None:
+    """The server's timeout doesn't apply then: half a second, one of grace, one to cancel, two to connect."""
+    proxy, url = silent_proxy
     silent = create_app(Settings(database_url=url, database_timeout=0.5))
     prepare(silent)
     caller = Caller(silent)
     caller.create()
-    hole.is_open.clear()
+    proxy.is_open.clear()
     for path in ("/api/contacts", "/readyz"):
         began = time.monotonic()
         assert is_unavailable(caller.get(path))
         assert time.monotonic() - began < 8
-    hole.is_open.set()
+    proxy.is_open.set()
     assert caller.get("/api/contacts").data["total"] == 1
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_threads_dont_wait_for_one_anothers_attempts_to_connect(app: Flask) -> None:
+def test_threads_connect_independently(app: Flask) -> None:
     assert app
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # It takes connections and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # It accepts connections and never responds.
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
-        deaf = create_app(Settings(database_url=url, database_timeout=0.5))
+        application = create_app(Settings(database_url=url, database_timeout=0.5))
         took: list[float] = []
 
         def ask() -> None:
             began = time.monotonic()
-            assert is_unavailable(Caller(deaf).get("/readyz"))
+            assert is_unavailable(Caller(application).get("/readyz"))
             took.append(time.monotonic() - began)
 
         threads = [threading.Thread(target=ask) for _ in range(6)]
@@ -253,10 +248,10 @@ def test_threads_dont_wait_for_one_anothers_attempts_to_connect(app: Flask) -> N
         for thread in threads:
             thread.join()
     assert len(took) == 6
-    assert max(took) < 8, "one after the other they would need twelve seconds"
+    assert max(took) < 8, "in turn they would need twelve seconds"
 
 
-def test_connections_are_what_durability_and_plans_need(kind: str, url: str, caller: Caller) -> None:
+def test_connections_have_the_settings_for_durability_and_plans(kind: str, url: str, caller: Caller) -> None:
     assert url
     assert caller
     with reading():
@@ -281,7 +276,7 @@ def test_connections_are_what_durability_and_plans_need(kind: str, url: str, cal
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_of_several_hosts_the_one_that_can_write_is_found(url: str, app: Flask) -> None:
+def test_writable_host_of_several_is_used(url: str, app: Flask) -> None:
     assert app
     parts = urlsplit(url)
     folder = parse_qs(parts.query).get("host", [""])[0]

@@ -1,20 +1,19 @@
-"""No answer leaves the envelope: whatever the path, the method or the crash."""
+"""Every response is in the envelope, for any path, method or malformed request."""
 
 import contextlib
 import json
 import re
 import socket
-from urllib.parse import urlsplit
 
 import pytest
-from caller import UUID, Answer, Caller
-from conftest import Service
+from helpers.caller import UUID, Caller, Response
+from helpers.service import Service
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/api/contacts/", "//api/contacts", "/api//contacts"])
-def test_an_unknown_path(caller: Caller, path: str) -> None:
-    answer = caller.get(path)
-    assert (answer.status, answer.code) == (404, "not_found")
+def test_unknown_path_is_404(caller: Caller, path: str) -> None:
+    response = caller.get(path)
+    assert (response.status, response.code) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -27,20 +26,20 @@ def test_an_unknown_path(caller: Caller, path: str) -> None:
         ("GET", "/api/contacts/01890a5d-ac96-774b-bcce-b302099a8057/assign", {"PUT"}),
     ],
 )
-def test_a_method_the_address_does_not_know(caller: Caller, method: str, path: str, allowed: set[str]) -> None:
-    response = caller.client.open(path, method=method)
-    answer = Answer(response.status_code, json.loads(response.data), response.headers)
-    assert (answer.status, answer.code) == (405, "method_not_allowed")
-    assert set(re.split(", *", answer.headers["Allow"])) == allowed
+def test_unsupported_method_is_405(caller: Caller, method: str, path: str, allowed: set[str]) -> None:
+    received = caller.client.open(path, method=method)
+    response = Response(received.status_code, json.loads(received.data), received.headers)
+    assert (response.status, response.code) == (405, "method_not_allowed")
+    assert set(re.split(", *", response.headers["Allow"])) == allowed
 
 
 @pytest.mark.parametrize(
     "accept",
     ["text/html", "application/xml, text/*;q=0.5", "application/json;q=0", "application/json;q=0, */*", "nonsense"],
 )
-def test_an_accept_header_that_excludes_json(caller: Caller, accept: str) -> None:
-    answer = caller.request("GET", "/api/contacts", headers={"Accept": accept})
-    assert (answer.status, answer.code) == (406, "not_acceptable")
+def test_accept_header_without_json_is_406(caller: Caller, accept: str) -> None:
+    response = caller.request("GET", "/api/contacts", headers={"Accept": accept})
+    assert (response.status, response.code) == (406, "not_acceptable")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +53,11 @@ def test_an_accept_header_that_excludes_json(caller: Caller, accept: str) -> Non
         "Application/JSON",
     ],
 )
-def test_an_accept_header_that_allows_json(caller: Caller, accept: str) -> None:
+def test_accept_header_with_json_is_accepted(caller: Caller, accept: str) -> None:
     assert caller.request("GET", "/api/contacts", headers={"Accept": accept}).status == 200
 
 
-def test_a_request_id_is_taken_or_made_and_always_answered(caller: Caller) -> None:
+def test_request_id_is_accepted_or_generated_and_always_returned(caller: Caller) -> None:
     taken = caller.request("GET", "/api/contacts", headers={"X-Request-ID": "my-request.1"})
     assert taken.headers["X-Request-ID"] == "my-request.1"
     assert re.fullmatch(UUID, caller.get("/api/contacts").headers["X-Request-ID"])
@@ -84,12 +83,12 @@ NOT_HTTP = [
 ]
 
 
-def test_what_is_not_even_http_is_answered_in_the_envelope(service: Service) -> None:
-    """The WSGI server refuses most of these before the application sees them."""
+def test_malformed_http_is_answered_in_the_envelope(service: Service) -> None:
+    """The WSGI server rejects most of these before they reach the application."""
     for sent, status in NOT_HTTP:
-        with socket.create_connection(("127.0.0.1", urlsplit(service.url).port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
             received = b""
-            with contextlib.suppress(ConnectionError):  # It may stop listening before all is sent.
+            with contextlib.suppress(ConnectionError):  # It may close the connection before all is sent.
                 connection.sendall(sent)
             with contextlib.suppress(ConnectionError):
                 while chunk := connection.recv(65536):
@@ -97,8 +96,8 @@ def test_what_is_not_even_http_is_answered_in_the_envelope(service: Service) -> 
         head, _, body = received.partition(b"\r\n\r\n")
         assert head.split()[1] == str(status).encode(), sent[:50]
         assert b"application/json" in head
-        answer = json.loads(body)
-        assert (answer["status"], answer["data"]) == ("error", None)
-        assert answer["message"]
-        assert answer["code"]
-        assert answer["request_id"].encode() in head
+        response = json.loads(body)
+        assert (response["status"], response["data"]) == ("error", None)
+        assert response["message"]
+        assert response["code"]
+        assert response["request_id"].encode() in head

@@ -1,22 +1,16 @@
-"""Faults of the database: an honest 503 within a bounded time, and work goes on when it is back."""
+"""Unreachable databases: a 503 within a bounded time, and recovery when the database is back."""
 
-import contextlib
 import socket
-import sqlite3
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from caller import Caller
-from conftest import Databases, Service, serve
 from flask import Flask
-from test_races import call
+from helpers.caller import Caller
+from helpers.databases import Databases, blocked_writes
+from helpers.service import Service, call, serve, status_of
 
 from contacts_service.app import create_app, prepare
 from contacts_service.models.database import database
@@ -25,24 +19,7 @@ from contacts_service.settings import Settings
 BODY = {"phone_number": "+1234567890"}
 
 
-@contextlib.contextmanager
-def locked(url: str) -> Iterator[None]:
-    """Hold what every writer needs, as a stuck program would."""
-    if url.startswith("sqlite"):
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            connection.close()
-    else:
-        with psycopg.connect(url) as connection:
-            connection.execute("LOCK TABLE contact")
-            yield
-            connection.rollback()
-
-
-def cut_connections() -> None:
+def close_connections() -> None:
     with psycopg.connect(database.database) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -51,65 +28,54 @@ def cut_connections() -> None:
 
 
 @pytest.fixture
-def impatient(kind: str, databases: Databases, app: Flask) -> tuple[Flask, str]:
-    """An application that waits half a second for its database, and the database's URL."""
-    assert app, "it restores the database"
+def short_timeout_app(kind: str, databases: Databases, app: Flask) -> tuple[Flask, str]:
+    """An application with a database timeout of half a second, and its database's URL."""
+    assert app, "the fixture restores the connection"
     url = databases.create(kind)
-    impatient = create_app(Settings(database_url=url, database_timeout=0.5))
-    prepare(impatient)
-    return impatient, url
+    application = create_app(Settings(database_url=url, database_timeout=0.5))
+    prepare(application)
+    return application, url
 
 
-def test_a_locked_database_is_503_in_bounded_time_and_then_works_again(impatient: tuple[Flask, str]) -> None:
-    app, url = impatient
+def test_locked_database_is_503_in_bounded_time_and_recovers(short_timeout_app: tuple[Flask, str]) -> None:
+    app, url = short_timeout_app
     caller = Caller(app)
-    with locked(url):
+    with blocked_writes(url):
         began = time.monotonic()
-        answer = caller.post("/api/contacts", BODY)
+        response = caller.post("/api/contacts", BODY)
         assert time.monotonic() - began < 5
-        assert (answer.status, answer.code) == (503, "unavailable")
-        assert int(answer.headers["Retry-After"]) >= 1
-        assert answer.errors == {}
+        assert (response.status, response.code) == (503, "unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert response.errors == {}
     assert caller.post("/api/contacts", BODY).status == 201
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_connections_that_were_cut_while_idle_are_not_used_again(app: Flask) -> None:
+def test_connections_closed_while_idle_are_replaced(app: Flask) -> None:
     caller = Caller(app)
     caller.post("/api/contacts", BODY)
-    cut_connections()
+    close_connections()
     assert caller.get("/api/contacts").data["total"] == 1
 
 
-@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has no connection that could be cut.
-def test_a_connection_cut_in_the_middle_of_a_request_is_503_and_the_next_request_works(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has no connection that a server could close.
+def test_connection_closed_during_a_request_is_503_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = Caller(app)
     execute = type(database.obj).execute_sql
 
-    def cut_first(self: object, sql: str, *args: object) -> object:
-        cut_connections()
+    def close_first(self: object, sql: str, *args: object) -> object:
+        close_connections()
         return execute(self, sql, *args)
 
-    monkeypatch.setattr(type(database.obj), "execute_sql", cut_first)
-    answer = caller.post("/api/contacts", BODY)
-    assert (answer.status, answer.code) == (503, "unavailable")
+    monkeypatch.setattr(type(database.obj), "execute_sql", close_first)
+    response = caller.post("/api/contacts", BODY)
+    assert (response.status, response.code) == (503, "unavailable")
     monkeypatch.undo()
     assert caller.post("/api/contacts", BODY).status == 201
 
 
-def status_of(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def test_the_service_starts_without_its_database_and_works_when_it_comes(
-    kind: str, databases: Databases, tmp_path: Path
-) -> None:
+@pytest.mark.processes
+def test_service_starts_without_its_database_and_recovers(kind: str, databases: Databases, tmp_path: Path) -> None:
     url = databases.create(kind)
     if kind == "sqlite":
         place = tmp_path / "mounted later"
@@ -137,23 +103,22 @@ def test_the_service_starts_without_its_database_and_works_when_it_comes(
 
 
 def wait_until_it_refuses(service: Service) -> None:
-    """Connections are refused, not taken and left without an answer: a caller can turn to another replica at once."""
+    """Wait until connections are refused: a caller can then turn to another replica at once."""
     deadline = time.monotonic() + 5
     while True:
         try:
-            socket.create_connection(("127.0.0.1", urlsplit(service.url).port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", service.port), timeout=5).close()
         except ConnectionRefusedError:
             return
-        except ConnectionError:  # Shut between the two.
+        except ConnectionError:  # Closed between connecting and accepting.
             continue
-        assert time.monotonic() < deadline, "it listens although it is about to end"
+        assert time.monotonic() < deadline, "the service still accepts connections while it stops"
 
 
-def test_waiting_for_the_database_is_bounded_for_many_callers_and_health_goes_on(
-    kind: str, databases: Databases, tmp_path: Path
-) -> None:
+@pytest.mark.processes
+def test_waiting_for_the_database_is_bounded_for_many_callers(kind: str, databases: Databases, tmp_path: Path) -> None:
     url = databases.create(kind)
-    with serve(url, tmp_path, CONTACTS_DATABASE_TIMEOUT="2", WEB_CONCURRENCY="1") as service, locked(url):
+    with serve(url, tmp_path, CONTACTS_DATABASE_TIMEOUT="2", WEB_CONCURRENCY="1") as service, blocked_writes(url):
         took: list[float] = []
 
         def create(number: int) -> None:
@@ -171,18 +136,18 @@ def test_waiting_for_the_database_is_bounded_for_many_callers_and_health_goes_on
         for caller in callers:
             caller.join()
         assert len(took) == 20
-        assert max(took) < 8, "by turns of two seconds for each four the last would wait ten"
+        assert max(took) < 8, "if four at a time waited two seconds each, the last would wait ten"
 
 
-def test_a_request_in_flight_is_finished_when_the_service_is_stopped(service: Service) -> None:
+def test_request_in_flight_completes_when_the_service_stops(service: Service) -> None:
     body = b'{"phone_number": "+1234567890"}'
     head = (
         "POST /api/contacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", urlsplit(service.url).port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
         connection.sendall(head.encode())
-        assert b"100 Continue" in connection.recv(1000), "a thread has begun with the request"
+        assert b"100 Continue" in connection.recv(1000), "a thread has started to handle the request"
         service.process.terminate()
         wait_until_it_refuses(service)
         connection.sendall(body)

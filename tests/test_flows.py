@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from caller import Caller
+from helpers.caller import Caller
 
 from schemas.flows import FLOW_ID, PANEL_CONFIG_EXAMPLE
 
@@ -25,7 +25,7 @@ def test_put_creates_and_then_replaces(caller: Caller) -> None:
     assert replaced.data["panel_config"] == {"sections": []}
 
 
-def test_what_a_panel_leaves_out_gets_defaults(caller: Caller) -> None:
+def test_panel_fields_have_defaults(caller: Caller) -> None:
     sections = [{"id": "a", "label": "A", "fields": [{"key": "k", "label": "K"}]}]
     flow = caller.put(PATH, {"name": "F", "panel_config": {"sections": sections}}).data
     assert flow["panel_config"]["sections"] == [
@@ -65,16 +65,16 @@ def test_what_a_panel_leaves_out_gets_defaults(caller: Caller) -> None:
         (lambda body: body["panel_config"]["sections"][0].update(title="x"), "panel_config.sections.0.title"),
     ],
 )
-def test_bad_flows_name_the_field_and_change_nothing(caller: Caller, change: object, field: str) -> None:
+def test_invalid_flow_is_400_and_changes_nothing(caller: Caller, change: object, field: str) -> None:
     body = {"name": "Support", "panel_config": copy.deepcopy(PANEL_CONFIG_EXAMPLE)}
     before = caller.put(PATH, body).data
     change(body)
-    answer = caller.put(PATH, body)
-    assert (answer.status, list(answer.errors)) == (400, [field])
+    response = caller.put(PATH, body)
+    assert (response.status, list(response.errors)) == (400, [field])
     assert caller.get(PATH).data == before
 
 
-def test_the_list_shows_the_newest_flow_first(caller: Caller) -> None:
+def test_list_is_ordered_by_newest_flow(caller: Caller) -> None:
     ids = [FLOW_ID[:-1] + digit for digit in "abcde"]
     flows = [
         caller.put(f"/api/flows/{flow_id}", {"name": flow_id, "panel_config": {"sections": []}}).data for flow_id in ids
@@ -84,8 +84,8 @@ def test_the_list_shows_the_newest_flow_first(caller: Caller) -> None:
     assert (second["items"], second["total_pages"]) == (flows[2:0:-1], 3)
 
 
-def test_a_deleted_flow_is_gone(caller: Caller) -> None:
+def test_deleted_flow_is_404(caller: Caller) -> None:
     caller.put(PATH, {"name": "F", "panel_config": {"sections": []}})
     assert caller.delete(PATH).data is None
-    for answer in (caller.get(PATH), caller.delete(PATH)):
-        assert (answer.status, answer.code) == (404, "flow_not_found")
+    for response in (caller.get(PATH), caller.delete(PATH)):
+        assert (response.status, response.code) == (404, "flow_not_found")

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document against every kind of key that it must refuse, and what limited keys see."""
+"""Every operation of the OpenAPI document with every kind of invalid or limited key."""
 
 import re
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from caller import Answer, Caller
-from conftest import make_key
 from flask import Flask
+from helpers.caller import Caller, Response
+from helpers.keys import make_key
 
 from contacts_service.models import contact_list
 from contacts_service.models.database import database
@@ -22,7 +22,7 @@ UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8099"
 FLOW = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
 NUMBER = "+1234567890"
 METHODS = ("get", "post", "put", "patch", "delete")
-OPEN = {"GET /healthz", "GET /readyz"}
+PUBLIC = {"GET /healthz", "GET /readyz"}
 PANEL = {"sections": []}
 
 
@@ -32,16 +32,16 @@ def operations(app: Flask) -> dict[str, dict[str, Any]]:
 
 
 def scope_of(operation: dict[str, Any]) -> str:
-    """The scope that the OpenAPI document names; each way of sending a key has to name the same."""
+    """Return the documented scope, which has to be the same for both headers."""
     scopes = {scope for scheme in operation["security"] for named in scheme.values() for scope in named}
     assert len(scopes) == 1
     return scopes.pop()
 
 
-def call(caller: Caller, name: str, entity_id: str = UNKNOWN) -> Answer:
-    """Call an operation with the body that the document gives as its example."""
+def call(caller: Caller, name: str, entity_id: str = UNKNOWN) -> Response:
+    """Call an operation with its documented example body."""
     method, path = name.split()
-    operation = Caller.openapi.func(caller)["paths"][path][method.lower()]
+    operation = caller.openapi["paths"][path][method.lower()]
     body = None
     if "requestBody" in operation:
         body = operation["requestBody"]["content"]["application/json"]["example"]
@@ -67,12 +67,12 @@ def wrong_secret(app: Flask) -> str:
     return key[:-1] + ("A" if key[-1] != "A" else "B")
 
 
-def test_every_operation_says_which_scope_it_needs(app: Flask) -> None:
-    """A new operation without a rule fails here; the open ones are listed by name."""
+def test_every_operation_documents_its_scope(app: Flask) -> None:
+    """A new operation without a scope fails here; public operations are listed by name."""
     found = operations(app)
-    assert {name for name, operation in found.items() if "security" not in operation} == OPEN
+    assert {name for name, operation in found.items() if "security" not in operation} == PUBLIC
     by_method = {"GET": SCOPES[0], "POST": SCOPES[1], "PUT": SCOPES[1], "PATCH": SCOPES[1], "DELETE": SCOPES[2]}
-    for name in found.keys() - OPEN:
+    for name in found.keys() - PUBLIC:
         assert scope_of(found[name]) == by_method[name.split()[0]], name
         assert set(found[name]["security"][0]) | set(found[name]["security"][1]) == {"ApiKey", "Bearer"}
 
@@ -82,90 +82,90 @@ def test_every_operation_says_which_scope_it_needs(app: Flask) -> None:
     [
         lambda _: None,
         lambda _: "contacts_000000000000_unknown",
-        lambda _: "nonsense",
+        lambda _: "malformed",
         lambda _: "_",
         wrong_secret,
         revoked_key,
         expired_key,
     ],
-    ids=["none", "unknown", "nonsense", "underscore", "wrong secret", "revoked", "expired"],
+    ids=["none", "unknown", "malformed", "underscore", "wrong secret", "revoked", "expired"],
 )
-def test_a_caller_without_a_valid_key_gets_nothing(app: Flask, key_of: Any) -> None:
+def test_request_without_a_valid_key_is_401(app: Flask, key_of: Any) -> None:
     make_key(app)
     caller = Caller(app, key_of(app))
     app.extensions["keyring"] = Keyring()
-    for name in operations(app).keys() - OPEN:
-        answer = call(caller, name)
-        assert (answer.status, answer.code) == (401, "unauthenticated"), name
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-    for name in OPEN:
+    for name in operations(app).keys() - PUBLIC:
+        response = call(caller, name)
+        assert (response.status, response.code) == (401, "unauthenticated"), name
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    for name in PUBLIC:
         assert call(caller, name).status == 200
 
 
 @pytest.mark.parametrize("missing", SCOPES)
-def test_a_key_without_the_scope_is_refused_and_with_it_is_not(app: Flask, missing: str) -> None:
+def test_every_operation_requires_exactly_its_scope(app: Flask, missing: str) -> None:
     others = Caller(app, make_key(app, scopes=[scope for scope in SCOPES if scope != missing]))
     alone = Caller(app, make_key(app, scopes=[missing]))
     found = operations(app)
-    for name in found.keys() - OPEN:
+    for name in found.keys() - PUBLIC:
         needed = scope_of(found[name])
-        answer = call(others if needed == missing else alone, name)
-        assert (answer.status, answer.code) == (403, "scope_missing"), name
-        assert needed in answer.body["message"]
+        response = call(others if needed == missing else alone, name)
+        assert (response.status, response.code) == (403, "scope_missing"), name
+        assert needed in response.body["message"]
         assert call(alone if needed == missing else others, name).status not in {401, 403}, name
 
 
 @dataclass
-class Things:
-    """What an account owns, and a key that is limited to it."""
+class AccountData:
+    """A contact and a message of an account, and a caller whose key is limited to it."""
 
     caller: Caller
     contact: str
     message: str
 
 
-def things_of(app: Flask, account: str | None) -> Things:
-    everything = Caller(app, make_key(app))
-    contact = everything.create(NUMBER, account_id=account, name=f"Owned by {account}")["id"]
+def create_account_data(app: Flask, account: str | None) -> AccountData:
+    unlimited = Caller(app, make_key(app))
+    contact = unlimited.create(NUMBER, account_id=account, name=f"Owned by {account}")["id"]
     message = {"wa_message_id": "wamid.1", "direction": "incoming", "type": "text", "content": {"body": "hello"}}
-    recorded = everything.post(f"/api/contacts/{contact}/messages", message).data["id"]
-    everything.put(f"/api/contacts/{contact}/session-data", {"flow_id": FLOW, "session_data": {"secret": account}})
-    everything.put(f"/api/flows/{FLOW}", {"name": f"Flow of {account}", "panel_config": PANEL, "account_id": account})
+    recorded = unlimited.post(f"/api/contacts/{contact}/messages", message).data["id"]
+    unlimited.put(f"/api/contacts/{contact}/session-data", {"flow_id": FLOW, "session_data": {"secret": account}})
+    unlimited.put(f"/api/flows/{FLOW}", {"name": f"Flow of {account}", "panel_config": PANEL, "account_id": account})
     limited = Caller(app, make_key(app, accounts=[account or OTHER]))
-    return Things(limited, contact, recorded)
+    return AccountData(limited, contact, recorded)
 
 
-def without_chance(answer: Answer, *replaced: str) -> str:
-    """The body without what differs between any two answers."""
-    text = str({**answer.body, "request_id": ""})
+def comparable(response: Response, *replaced: str) -> str:
+    """Return the body without request ids, times and the given ids."""
+    text = str({**response.body, "request_id": ""})
     for value in replaced:
         text = text.replace(value, "ID")
     return re.sub("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z", "TIME", text)
 
 
-def test_an_operation_by_id_answers_for_another_accounts_things_as_for_none_at_all(app: Flask) -> None:
-    """So nobody learns that they exist, and none of them changes."""
-    own, other, nobodys = things_of(app, OWN), things_of(app, OTHER), things_of(app, None)
-    everything = Caller(app, make_key(app))
+def test_resource_of_another_account_is_404_as_if_it_did_not_exist(app: Flask) -> None:
+    """No one learns that it exists, and it doesn't change."""
+    own, other, without_account = (create_account_data(app, account) for account in (OWN, OTHER, None))
+    unlimited = Caller(app, make_key(app))
     by_id = sorted(name for name in operations(app) if "{id}" in name and "/flows/" not in name)
     assert len(by_id) == 13
     for name in by_id:
-        for things in (other, nobodys):
-            entity_id = things.message if "/messages/{id}" in name else things.contact
-            before = everything.get("/api/contacts", ids=things.contact).data["items"]
+        for data in (other, without_account):
+            entity_id = data.message if "/messages/{id}" in name else data.contact
+            before = unlimited.get("/api/contacts", ids=data.contact).data["items"]
             refused, unknown = call(own.caller, name, entity_id), call(own.caller, name, UNKNOWN)
             assert refused.status == 404, name
-            assert without_chance(refused, entity_id) == without_chance(unknown, UNKNOWN)
-            assert everything.get("/api/contacts", ids=things.contact).data["items"] == before, name
+            assert comparable(refused, entity_id) == comparable(unknown, UNKNOWN)
+            assert unlimited.get("/api/contacts", ids=data.contact).data["items"] == before, name
         if not name.startswith("DELETE"):
             assert call(own.caller, name, own.message if "/messages/{id}" in name else own.contact).status < 300, name
     assert call(own.caller, "DELETE /api/contacts/{id}", own.contact).status == 200
 
 
 @pytest.mark.parametrize("account", [OTHER, None])
-def test_an_operation_that_names_another_account_is_forbidden(app: Flask, account: str | None) -> None:
-    caller = things_of(app, OWN).caller
-    things_of(app, account)
+def test_naming_another_account_is_403(app: Flask, account: str | None) -> None:
+    caller = create_account_data(app, OWN).caller
+    create_account_data(app, account)
     message = {
         "wa_message_id": "wamid.1",
         "direction": "incoming",
@@ -190,16 +190,16 @@ def test_an_operation_that_names_another_account_is_forbidden(app: Flask, accoun
         ),
         "DELETE /api/flows/{id}": caller.delete(f"/api/flows/{FLOW}" + (f"?account_id={account}" if account else "")),
     }
-    for name, answer in refused.items():
-        assert (answer.status, answer.code) == (403, "account_forbidden"), name
-    covered = {name for name in operations(app) if "{id}" in name and "/flows/" not in name} | refused.keys() | OPEN
-    assert covered == operations(app).keys(), "each operation is limited to accounts in one of the two tests"
+    for name, response in refused.items():
+        assert (response.status, response.code) == (403, "account_forbidden"), name
+    covered = {name for name in operations(app) if "{id}" in name and "/flows/" not in name} | refused.keys() | PUBLIC
+    assert covered == operations(app).keys(), "every operation is covered by one of the two tests"
 
 
-def test_lists_totals_searches_and_cursors_hold_nothing_of_another_account(app: Flask) -> None:
-    own, other = things_of(app, OWN), things_of(app, OTHER)
-    things_of(app, None)
-    everything = Caller(app, make_key(app))
+def test_lists_hold_nothing_of_another_account(app: Flask) -> None:
+    own, other = create_account_data(app, OWN), create_account_data(app, OTHER)
+    create_account_data(app, None)
+    unlimited = Caller(app, make_key(app))
     for query in (
         {},
         {"search": "owned"},
@@ -208,22 +208,22 @@ def test_lists_totals_searches_and_cursors_hold_nothing_of_another_account(app: 
         {"ids": f"{own.contact},{other.contact}"},
         {"sort": "created"},
     ):
-        assert everything.get("/api/contacts", **query).data["total"] > 1, query
+        assert unlimited.get("/api/contacts", **query).data["total"] > 1, query
         found = own.caller.get("/api/contacts", **query).data
         assert ([item["id"] for item in found["items"]], found["total"]) == ([own.contact], 1), query
         assert found["next_cursor"] is None
-        cursor = everything.get("/api/contacts", limit=1, **query).data["next_cursor"]
+        cursor = unlimited.get("/api/contacts", limit=1, **query).data["next_cursor"]
         seen = own.caller.get("/api/contacts", cursor=cursor, limit=1, **query).data
-        assert {item["account_id"] for item in seen["items"]} <= {OWN}, "a cursor gives no more than the key does"
+        assert {item["account_id"] for item in seen["items"]} <= {OWN}, "a cursor widens no permissions"
     flows = own.caller.get("/api/flows").data
     assert ([flow["name"] for flow in flows["items"]], flows["total"]) == ([f"Flow of {OWN}"], 1)
-    assert everything.get("/api/flows").data["total"] == 3
+    assert unlimited.get("/api/flows").data["total"] == 3
     assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] == f"Flow of {OWN}"
 
 
-def test_a_key_for_two_accounts_sees_both_in_one_order(app: Flask) -> None:
-    own, other = things_of(app, OWN), things_of(app, OTHER)
-    things_of(app, None)
+def test_key_for_two_accounts_lists_both_in_one_order(app: Flask) -> None:
+    own, other = create_account_data(app, OWN), create_account_data(app, OTHER)
+    create_account_data(app, None)
     both = Caller(app, make_key(app, accounts=[OWN, OTHER]))
     page = both.get("/api/contacts", limit=1).data
     assert page["total"] == 2
@@ -233,22 +233,22 @@ def test_a_key_for_two_accounts_sees_both_in_one_order(app: Flask) -> None:
 
 @pytest.mark.parametrize("query", [{}, {"assigned_to": UNKNOWN}, {"search": "smith"}, {"search": "s 1"}])
 @pytest.mark.parametrize("sort", ["recent", "created"])
-def test_a_key_for_several_accounts_pages_through_all_of_them_in_one_order(
+def test_key_for_several_accounts_pages_through_them_in_one_order(
     app: Flask, query: dict[str, str], sort: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
-    everybody = Caller(app, make_key(app))
+    unlimited = Caller(app, make_key(app))
     accounts = [OWN, OTHER, None, UNKNOWN]
     for number in range(40):
         body = {"phone_number": f"+1234567{number:03}", "name": "Smith", "account_id": accounts[number * 7 % 11 % 4]}
-        contact = everybody.post("/api/contacts", body).data["id"]
+        contact = unlimited.post("/api/contacts", body).data["id"]
         if number % 3 == 0:
-            everybody.put(f"/api/contacts/{contact}/assign", {"user_id": UNKNOWN})
+            unlimited.put(f"/api/contacts/{contact}/assign", {"user_id": UNKNOWN})
         if number % 4 == 0:
-            at = f"2026-01-01T00:00:{number // 8:02}Z"  # Some of the same moment.
+            at = f"2026-01-01T00:00:{number // 8:02}Z"  # Some times are equal.
             message = {"direction": "incoming", "type": "text", "content": {"body": "Hi"}, "timestamp": at}
-            everybody.post(f"/api/contacts/{contact}/messages", message)
-    items = everybody.get("/api/contacts", limit=100, sort=sort, **query).data["items"]
+            unlimited.post(f"/api/contacts/{contact}/messages", message)
+    items = unlimited.get("/api/contacts", limit=100, sort=sort, **query).data["items"]
     expected = [item["id"] for item in items if item["account_id"] in {OWN, OTHER, UNKNOWN}]
     several = Caller(app, make_key(app, accounts=[UNKNOWN, OTHER, OWN]))
     by_page: list[str] = []
@@ -265,9 +265,9 @@ def test_a_key_for_several_accounts_pages_through_all_of_them_in_one_order(
     assert by_page == by_cursor == expected
 
 
-def test_a_conflict_is_told_of_the_own_account_alone(app: Flask) -> None:
-    own = things_of(app, OWN)
-    things_of(app, OTHER)
+def test_conflicts_are_reported_within_the_own_account_only(app: Flask) -> None:
+    own = create_account_data(app, OWN)
+    create_account_data(app, OTHER)
     mine = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": OWN})
     assert (mine.status, mine.errors) == (409, {"id": [own.contact]})
     free = own.caller.post("/api/contacts", {"phone_number": "+19998887777", "account_id": OWN})
@@ -276,11 +276,11 @@ def test_a_conflict_is_told_of_the_own_account_alone(app: Flask) -> None:
     assert (taken.status, taken.errors) == (409, {"id": [own.contact]})
     own.caller.delete(f"/api/contacts/{own.contact}")
     again = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": OWN})
-    assert again.status == 201, "the other account's contact of this number is not in the way"
+    assert again.status == 201, "the other account's contact of this number doesn't conflict"
 
 
-def test_the_same_flow_id_in_two_accounts_is_two_flows(app: Flask) -> None:
-    own, other = things_of(app, OWN), things_of(app, OTHER)
+def test_flow_id_is_unique_within_an_account(app: Flask) -> None:
+    own, other = create_account_data(app, OWN), create_account_data(app, OTHER)
     mine = {"name": "Mine", "panel_config": PANEL, "account_id": OWN}
     assert own.caller.put(f"/api/flows/{FLOW}", mine).status == 200
     assert other.caller.get(f"/api/flows/{FLOW}", account_id=OTHER).data["name"] == f"Flow of {OTHER}"

@@ -1,17 +1,17 @@
-"""API keys: how they are sent, made, listed and revoked, and what holds while there are none."""
+"""API keys: sending, creating, listing and revoking them, and access while none exists."""
 
 import hashlib
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from caller import Caller
-from conftest import Databases, Service, make_key, run_flask, serve
 from flask import Flask
+from helpers.caller import Caller
+from helpers.databases import Databases
+from helpers.keys import make_key
+from helpers.service import run_flask, serve, status_of
 
 from contacts_service.models.database import database
 from contacts_service.models.keys import ApiKey
@@ -22,16 +22,7 @@ from contacts_service.services.keys import Keyring, create_key, list_keys, revok
 READ = ["contacts:read"]
 
 
-def status_with(service: Service, headers: dict[str, str]) -> int:
-    request = urllib.request.Request(f"{service.url}/api/contacts", headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -41,12 +32,12 @@ def eventually(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 @pytest.mark.parametrize("form", ["X-API-Key: {}", "Authorization: Bearer {}", "Authorization: bearer  {} "])
-def test_a_key_is_taken_from_either_header(app: Flask, form: str) -> None:
+def test_key_is_accepted_in_either_header(app: Flask, form: str) -> None:
     name, _, value = form.format(make_key(app, scopes=READ)).partition(": ")
     assert Caller(app).request("GET", "/api/contacts", headers={name: value}).status == 200
 
 
-def test_another_scheme_of_authorization_is_no_key(app: Flask) -> None:
+def test_other_authorization_scheme_is_401(app: Flask) -> None:
     key = create_key("reader", scopes=READ)
     assert Caller(app).request("GET", "/api/contacts", headers={"Authorization": f"Basic {key}"}).status == 401
 
@@ -68,33 +59,33 @@ def test_another_scheme_of_authorization_is_no_key(app: Flask) -> None:
         ({"REMOTE_ADDR": "127.0.0.1"}, {"Host": "rebound.example:8000"}),
     ],
 )
-def test_while_no_key_exists_whoever_is_not_on_the_machine_is_refused(
+def test_remote_request_is_403_while_no_key_exists(
     app: Flask, environ: dict[str, str], headers: dict[str, str]
 ) -> None:
-    answer = Caller(app).request("GET", "/api/contacts", environ_overrides=environ, headers=headers)
-    assert (answer.status, answer.code) == (403, "local_only")
+    response = Caller(app).request("GET", "/api/contacts", environ_overrides=environ, headers=headers)
+    assert (response.status, response.code) == (403, "local_only")
     health = Caller(app).request("GET", "/healthz", environ_overrides=environ, headers=headers)
     assert health.body["data"] == {"healthy": True}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]"])
-def test_while_no_key_exists_the_machine_itself_is_answered(app: Flask, address: str, host: str) -> None:
+def test_local_request_is_allowed_while_no_key_exists(app: Flask, address: str, host: str) -> None:
     environ = {"REMOTE_ADDR": address}
-    answer = Caller(app).request("GET", "/api/contacts", environ_overrides=environ, headers={"Host": host})
-    assert answer.status == 200
+    response = Caller(app).request("GET", "/api/contacts", environ_overrides=environ, headers={"Host": host})
+    assert response.status == 200
 
 
-def test_a_revoked_key_doesnt_open_the_service_to_the_machine_again(app: Flask) -> None:
+def test_revoking_the_last_key_does_not_allow_local_requests_again(app: Flask) -> None:
     revoke_key(create_key("gone", scopes=READ).split("_")[1])
     assert Caller(app).get("/api/contacts").status == 401
 
 
-def test_a_wrong_key_is_refused_while_none_exists(app: Flask) -> None:
+def test_wrong_key_is_401_while_no_key_exists(app: Flask) -> None:
     assert Caller(app, "contacts_000000000000_x").get("/api/contacts").status == 401
 
 
-def test_what_is_stored_is_no_key(app: Flask) -> None:
+def test_only_a_hash_of_the_key_is_stored(app: Flask) -> None:
     assert app
     key = create_key("reader", scopes=READ)
     _, prefix, secret = key.split("_", 2)
@@ -102,7 +93,7 @@ def test_what_is_stored_is_no_key(app: Flask) -> None:
         [row] = ApiKey.select().tuples()
     assert secret not in str(row)
     assert hashlib.sha256(secret.encode()).hexdigest() in row
-    assert len(secret) * 6 >= 128, "six bits a character"
+    assert len(secret) * 6 >= 128, "a character holds six bits"
     assert create_key("reader", scopes=READ).split("_", 2)[2] != secret
     assert prefix in row
 
@@ -116,8 +107,8 @@ def test_keys_are_checked_from_memory(app: Flask, monkeypatch: pytest.MonkeyPatc
     assert len(read) == 1
 
 
-def test_a_copy_that_cant_be_renewed_is_not_trusted_for_long(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key may have been revoked meanwhile."""
+def test_cached_keys_are_not_trusted_for_long(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key may have been revoked since."""
     assert app
     now = [1000.0]
     monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
@@ -126,13 +117,13 @@ def test_a_copy_that_cant_be_renewed_is_not_trusted_for_long(app: Flask, monkeyp
     assert keyring.caller_of(key).name == "reader"
     revoke_key(key.split("_")[1])
     now[0] += 1.0
-    assert keyring.caller_of(key).name == "reader", "from memory"
+    assert keyring.caller_of(key).name == "reader", "the cached keys are used"
     now[0] += 2.0
     with pytest.raises(keys.Unauthenticated):
         keyring.caller_of(key)
 
 
-def test_while_one_request_renews_the_copy_others_trust_it_for_two_seconds_more(
+def test_cached_keys_are_trusted_two_seconds_longer_during_a_refresh(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert app
@@ -143,17 +134,17 @@ def test_while_one_request_renews_the_copy_others_trust_it_for_two_seconds_more(
     key = create_key("reader", scopes=READ)
     keyring = Keyring()
     keyring.caller_of(key)
-    keyring._renewing.acquire()  # noqa: SLF001 - As a request does that waits for a slow database.
+    keyring._renewing.acquire()  # noqa: SLF001 - As a request that waits for a slow database does.
     now[0] += 3.0
     assert keyring.caller_of(key).name == "reader"
     assert reads == [1]
     now[0] += 1.5
     keyring.caller_of(key)
-    assert reads == [2], "nobody trusts it for longer"
+    assert reads == [2], "the cached keys have expired"
 
 
-def test_the_age_of_a_copy_counts_from_before_it_was_read(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was revoked while the query ran may be missing from it; and what was read before replaces nothing newer."""
+def test_age_of_cached_keys_counts_from_before_the_read(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key may be revoked while the query runs, and an older result never replaces a newer one."""
     assert app
     now = [1000.0]
     monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
@@ -177,15 +168,15 @@ def test_the_age_of_a_copy_counts_from_before_it_was_read(app: Flask, monkeypatc
         read = real()
         now[0] += 3.0
         monkeypatch.setattr(keys.keys, "list_keys", list)
-        keyring._renew()  # noqa: SLF001 - As another thread does meanwhile.
+        keyring._renew()  # noqa: SLF001 - As another thread does at the same time.
         return read
 
     monkeypatch.setattr(keys.keys, "list_keys", overtaken)
     keyring._renew()  # noqa: SLF001
-    assert keyring.is_empty(), "what the other thread read last counts"
+    assert keyring.is_empty(), "the newer result is kept"
 
 
-def test_whoever_tries_keys_out_costs_no_query_each(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessing_keys_costs_no_query_each(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     now, reads = [1000.0], [0]
     monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
     real = keys.keys.list_keys
@@ -199,15 +190,14 @@ def test_whoever_tries_keys_out_costs_no_query_each(app: Flask, monkeypatch: pyt
     assert Caller(app, key).get("/api/contacts").status == 200
 
 
-def test_a_head_request_needs_what_its_get_needs(app: Flask) -> None:
+def test_head_requires_the_scope_of_get(app: Flask) -> None:
     reader, writer = make_key(app, scopes=READ), make_key(app, scopes=["contacts:write"])
     for key, status in ((reader, 200), (writer, 403)):
         assert app.test_client().head("/api/contacts", headers={"X-API-Key": key}).status_code == status
 
 
-def test_a_key_that_was_revoked_while_the_body_came_writes_nothing(
-    kind: str, databases: Databases, tmp_path: Path
-) -> None:
+@pytest.mark.processes
+def test_key_revoked_while_the_body_arrives_writes_nothing(kind: str, databases: Databases, tmp_path: Path) -> None:
     url = databases.create(kind)
     key = run_flask(url, "keys", "create", "slow", "--scope", "contacts:write").stdout.strip()
     body = b'{"phone_number": "+1234567890"}'
@@ -216,14 +206,15 @@ def test_a_key_that_was_revoked_while_the_body_came_writes_nothing(
         port = int(service.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
-            assert b"100 Continue" in connection.recv(1000), "the key was good when the request began"
+            assert b"100 Continue" in connection.recv(1000), "the key was valid when the request started"
             run_flask(url, "keys", "revoke", key.split("_")[1])
-            assert eventually(lambda: status_with(service, {"X-API-Key": key}) == 401, 5)
+            assert becomes_true(lambda: status_of(f"{service.url}/api/contacts", {"X-API-Key": key}) == 401, 5)
             connection.sendall(body)
             assert b"401 UNAUTHORIZED" in connection.recv(1000)
 
 
-def test_the_commands_make_list_and_revoke(kind: str, databases: Databases) -> None:
+@pytest.mark.processes
+def test_commands_create_list_and_revoke_keys(kind: str, databases: Databases) -> None:
     url = databases.create(kind)
     account = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
     made = run_flask(url, "keys", "create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
@@ -258,22 +249,25 @@ def test_the_commands_make_list_and_revoke(kind: str, databases: Databases) -> N
         ["--scope", "contacts:read", "--expires", "2020-01-01T00:00:00Z"],
     ],
 )
-def test_a_command_with_a_mistake_makes_no_key(app: Flask, wrong: list[str]) -> None:
+def test_invalid_command_creates_no_key(app: Flask, wrong: list[str]) -> None:
     done = app.test_cli_runner().invoke(args=["keys", "create", "name", *wrong])
     assert done.exit_code == 2
     assert done.output.startswith("Usage:")
     assert list_keys() == []
 
 
-def test_in_every_worker_a_new_key_works_and_a_revoked_one_stops_within_five_seconds(
+@pytest.mark.processes
+def test_every_worker_learns_of_new_and_revoked_keys_within_five_seconds(
     kind: str, databases: Databases, tmp_path: object
 ) -> None:
     url = databases.create(kind)
     with serve(url, tmp_path, WEB_CONCURRENCY="3") as service:
-        assert {status_with(service, {}) for _ in range(20)} == {200}
+        assert {status_of(f"{service.url}/api/contacts", {}) for _ in range(20)} == {200}
         assert "no API key exists" in service.log.read_text()
         key = run_flask(url, "keys", "create", "name", *(f"--scope={scope}" for scope in SCOPES)).stdout.strip()
-        assert eventually(lambda: {status_with(service, {}) for _ in range(20)} == {401}, 5)
-        assert {status_with(service, {"X-API-Key": key}) for _ in range(20)} == {200}
+        assert becomes_true(lambda: {status_of(f"{service.url}/api/contacts", {}) for _ in range(20)} == {401}, 5)
+        assert {status_of(f"{service.url}/api/contacts", {"X-API-Key": key}) for _ in range(20)} == {200}
         run_flask(url, "keys", "revoke", key.split("_")[1])
-        assert eventually(lambda: {status_with(service, {"X-API-Key": key}) for _ in range(20)} == {401}, 5)
+        assert becomes_true(
+            lambda: {status_of(f"{service.url}/api/contacts", {"X-API-Key": key}) for _ in range(20)} == {401}, 5
+        )

@@ -1,4 +1,4 @@
-"""Conversation history: recorded once, in order whatever the order of arrival, statuses that only rise."""
+"""Conversation history: messages recorded once and ordered by time, and statuses that only move forward."""
 
 import itertools
 import random
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from caller import Caller
+from helpers.caller import Caller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def message(number: int = 0, *, second: int | None = None, **fields: Any) -> dict[str, Any]:
-    """A message that WhatsApp numbered; ``second`` is its time."""
+    """Make a message with a WhatsApp id; ``second`` is its time."""
     moment = START + timedelta(seconds=number if second is None else second)
     return {
         "wa_message_id": f"wamid.{number:04}",
@@ -34,17 +34,17 @@ def contact(caller: Caller) -> str:
     return f"/api/contacts/{caller.create(account_id=ACCOUNT)['id']}"
 
 
-def shown(caller: Caller, path: str) -> dict[str, Any]:
+def summary(caller: Caller, path: str) -> dict[str, Any]:
     fields = ("last_message_at", "last_message_preview", "last_inbound_at", "unread_count")
     return {name: caller.get(path).data[name] for name in fields}
 
 
-def test_a_recorded_message_is_answered_and_listed(caller: Caller, contact: str) -> None:
+def test_recorded_message_is_returned_and_listed(caller: Caller, contact: str) -> None:
     content = {"body": "Hello", "nested": {"kept": [1, 2**70, None]}}
-    answer = caller.post(f"{contact}/messages", message(1, content=content))
-    assert answer.status == 201
-    assert answer.data == {
-        "id": answer.data["id"],
+    response = caller.post(f"{contact}/messages", message(1, content=content))
+    assert response.status == 201
+    assert response.data == {
+        "id": response.data["id"],
         "contact_id": contact.rpartition("/")[2],
         "wa_message_id": "wamid.0001",
         "direction": "incoming",
@@ -54,12 +54,12 @@ def test_a_recorded_message_is_answered_and_listed(caller: Caller, contact: str)
         "status_at": None,
         "error": None,
         "timestamp": "2024-01-01T00:00:01Z",
-        "created_at": answer.data["created_at"],
+        "created_at": response.data["created_at"],
     }
-    assert caller.get(f"{contact}/messages").data == {"items": [answer.data], "has_more": False}
+    assert caller.get(f"{contact}/messages").data == {"items": [response.data], "has_more": False}
 
 
-def test_the_contact_shows_its_newest_message(caller: Caller, contact: str) -> None:
+def test_contact_shows_its_newest_message(caller: Caller, contact: str) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     moment = (now - timedelta(hours=23)).isoformat()
     caller.post(f"{contact}/messages", message(1, timestamp=moment))
@@ -68,14 +68,14 @@ def test_the_contact_shows_its_newest_message(caller: Caller, contact: str) -> N
     assert after["last_inbound_at"] == after["last_message_at"]
     assert (after["last_message_preview"], after["unread_count"], after["service_window_open"]) == ("text 1", 1, True)
     caller.post(f"{contact}/messages", {"direction": "outgoing", "type": "image", "content": {"caption": "Look"}})
-    answered = caller.get(contact).data
-    assert (answered["last_message_preview"], answered["unread_count"]) == ("Look", 1)
-    assert answered["last_inbound_at"] == after["last_inbound_at"]
-    assert answered["last_message_at"] > after["last_message_at"]
-    assert answered["version"] == after["version"] + 1
+    updated = caller.get(contact).data
+    assert (updated["last_message_preview"], updated["unread_count"]) == ("Look", 1)
+    assert updated["last_inbound_at"] == after["last_inbound_at"]
+    assert updated["last_message_at"] > after["last_message_at"]
+    assert updated["version"] == after["version"] + 1
 
 
-def test_the_service_window_closes_after_24_hours(caller: Caller, contact: str) -> None:
+def test_service_window_closes_after_24_hours(caller: Caller, contact: str) -> None:
     long_ago = (datetime.now(UTC) - timedelta(hours=24, seconds=1)).isoformat()
     caller.post(f"{contact}/messages", message(1, timestamp=long_ago))
     assert caller.get(contact).data["service_window_open"] is False
@@ -108,24 +108,24 @@ def test_the_service_window_closes_after_24_hours(caller: Caller, contact: str) 
         ("unsupported", {}, "Unsupported message"),
     ],
 )
-def test_the_preview_is_text_caption_or_a_word(
+def test_preview_is_the_text_the_caption_or_the_type(
     caller: Caller, contact: str, message_type: str, content: dict[str, Any], expected: str
 ) -> None:
     caller.post(f"{contact}/messages", message(1, type=message_type, content=content))
     assert caller.get(contact).data["last_message_preview"] == expected
 
 
-def test_content_is_measured_as_the_caller_sends_it(caller: Caller, contact: str) -> None:
+def test_content_limit_counts_bytes_as_sent(caller: Caller, contact: str) -> None:
     assert caller.post(f"{contact}/messages", message(1, content={"list": [1] * 30_000})).status == 201
 
 
-def test_the_same_message_again_changes_nothing(caller: Caller, contact: str) -> None:
+def test_repeated_message_changes_nothing(caller: Caller, contact: str) -> None:
     first = caller.post(f"{contact}/messages", message(1)).data
     before = caller.get(contact).data
     again = caller.post(f"{contact}/messages", message(1, content={"body": "other"}, direction="outgoing"))
     assert (again.status, again.data) == (200, first)
     assert caller.get(contact).data == before
-    # The id is unique within an account: another contact of it gets the first record, another account its own.
+    # The id is unique within an account: another contact of the account gets the same message, another account its own.
     sibling = caller.create("+1234567891", account_id=ACCOUNT)["id"]
     assert caller.post(f"/api/contacts/{sibling}/messages", message(1)).data == first
     assert caller.get(f"/api/contacts/{sibling}").data["unread_count"] == 0
@@ -136,17 +136,17 @@ def test_the_same_message_again_changes_nothing(caller: Caller, contact: str) ->
         assert (again.status, again.data["contact_id"]) == (200, stranger)
         body = {"account_id": account, "wa_message_id": "wamid.0001", "status": "read"}
         assert caller.put("/api/messages/status", body).data["contact_id"] == stranger
-    assert caller.get(f"{contact}/messages").data["items"] == [first], "no status of another account's message"
+    assert caller.get(f"{contact}/messages").data["items"] == [first], "not the status of another account"
 
 
-def test_messages_without_an_id_of_whatsapp_are_all_recorded(caller: Caller, contact: str) -> None:
+def test_messages_without_a_whatsapp_id_are_all_recorded(caller: Caller, contact: str) -> None:
     body = {"direction": "incoming", "type": "text", "content": {"body": "Hi"}}
     for _ in range(3):
         assert caller.post(f"{contact}/messages", body).status == 201
     assert len(caller.get(f"{contact}/messages").data["items"]) == 3
 
 
-def test_marking_read_sets_the_counter_to_zero(caller: Caller, contact: str) -> None:
+def test_mark_read_resets_the_unread_count(caller: Caller, contact: str) -> None:
     for number in range(3):
         caller.post(f"{contact}/messages", message(number))
     before = caller.get(contact).data
@@ -156,7 +156,7 @@ def test_marking_read_sets_the_counter_to_zero(caller: Caller, contact: str) -> 
     assert caller.get(contact).data["unread_count"] == 1
 
 
-def test_walking_the_history_both_ways_loses_and_doubles_nothing(caller: Caller, contact: str) -> None:
+def test_history_pages_hold_every_message_once_in_both_directions(caller: Caller, contact: str) -> None:
     numbers = list(range(23))
     random.Random(1).shuffle(numbers)
     for number in numbers:
@@ -181,13 +181,13 @@ def test_walking_the_history_both_ways_loses_and_doubles_nothing(caller: Caller,
     assert [item["wa_message_id"] for item in between["items"]] == whole[6:9]
 
 
-def test_a_place_in_the_history_that_does_not_exist(caller: Caller, contact: str) -> None:
+def test_unknown_bound_of_the_history_is_404(caller: Caller, contact: str) -> None:
     other = f"/api/contacts/{caller.create('+1234567899')['id']}"
     foreign = caller.post(f"{other}/messages", message(1)).data["id"]
     for bound in ("before", "after"):
         for message_id in (UNKNOWN, foreign):
-            answer = caller.get(f"{contact}/messages", **{bound: message_id})
-            assert (answer.status, answer.code) == (404, "message_not_found")
+            response = caller.get(f"{contact}/messages", **{bound: message_id})
+            assert (response.status, response.code) == (404, "message_not_found")
     assert caller.get(f"{contact}/messages").data == {"items": [], "has_more": False}
 
 
@@ -212,12 +212,12 @@ def test_a_place_in_the_history_that_does_not_exist(caller: Caller, contact: str
         ({"from": "1"}, "from"),
     ],
 )
-def test_bad_messages_name_the_field_and_change_nothing(
+def test_invalid_message_is_400_and_changes_nothing(
     caller: Caller, contact: str, fields: dict[str, Any], field: str
 ) -> None:
     before = caller.get(contact).data
-    answer = caller.post(f"{contact}/messages", message(1, **fields))
-    assert (answer.status, list(answer.errors)) == (400, [field])
+    response = caller.post(f"{contact}/messages", message(1, **fields))
+    assert (response.status, list(response.errors)) == (400, [field])
     assert caller.get(contact).data == before
 
 
@@ -228,7 +228,7 @@ def outgoing(caller: Caller, contact: str, **fields: Any) -> dict[str, Any]:
     return caller.post(f"{contact}/messages", message(1, direction="outgoing", **fields)).data
 
 
-def test_a_status_moves_forward_and_a_late_lower_one_is_ignored(caller: Caller, contact: str) -> None:
+def test_status_only_moves_forward(caller: Caller, contact: str) -> None:
     sent = outgoing(caller, contact)
     assert sent["status"] == "pending"
     path = f"/api/messages/{sent['id']}/status"
@@ -240,7 +240,7 @@ def test_a_status_moves_forward_and_a_late_lower_one_is_ignored(caller: Caller, 
     assert caller.put(path, {"status": "failed"}).data["status"] == "read"
 
 
-def test_a_failure_keeps_its_error(caller: Caller, contact: str) -> None:
+def test_failed_message_keeps_its_error(caller: Caller, contact: str) -> None:
     sent = outgoing(caller, contact, status="sent")
     error = {"code": 131026, "title": "Message undeliverable"}
     body = {"wa_message_id": "wamid.0001", "account_id": ACCOUNT, "status": "failed", "error": error}
@@ -249,26 +249,26 @@ def test_a_failure_keeps_its_error(caller: Caller, contact: str) -> None:
     assert caller.put(f"/api/messages/{sent['id']}/status", {"status": "delivered"}).data == failed
 
 
-def test_a_status_of_no_message(caller: Caller) -> None:
-    answer = caller.put(f"/api/messages/{UNKNOWN}/status", {"status": "read"})
-    assert (answer.status, answer.code) == (404, "message_not_found")
+def test_status_of_an_unknown_message_is_404(caller: Caller) -> None:
+    response = caller.put(f"/api/messages/{UNKNOWN}/status", {"status": "read"})
+    assert (response.status, response.code) == (404, "message_not_found")
 
 
-def test_a_status_that_comes_before_its_message_is_kept_for_it(caller: Caller, contact: str) -> None:
-    """WhatsApp's webhook may be faster than the sender that records what it sent."""
+def test_status_that_arrives_before_its_message_is_kept(caller: Caller, contact: str) -> None:
+    """WhatsApp's webhook may be faster than the sender that records its message."""
     early = {"wa_message_id": "wamid.0001", "account_id": ACCOUNT}
     for status, second in (("delivered", 5), ("sent", 4), ("delivered", 6)):
-        answer = caller.put(
+        response = caller.put(
             "/api/messages/status", {**early, "status": status, "timestamp": f"2024-01-01T00:00:0{second}Z"}
         )
-        assert (answer.status, answer.body["data"]) == (202, None)
+        assert (response.status, response.body["data"]) == (202, None)
     caller.put("/api/messages/status", {"wa_message_id": "wamid.0001", "status": "read"})
     recorded = outgoing(caller, contact, status="sent")
     assert (recorded["status"], recorded["status_at"]) == ("delivered", "2024-01-01T00:00:05Z")
 
 
-def test_statuses_end_the_same_in_every_order(caller: Caller, contact: str) -> None:
-    """All orders of all sets of statuses, with the message itself at any place among them."""
+def test_statuses_in_any_order_end_the_same(caller: Caller, contact: str) -> None:
+    """Every order of every set of statuses, with the message itself at every position."""
     statuses = ["sent", "delivered", "read", "failed"]
     wa_id = itertools.count()
     for size in range(1, 4):
@@ -305,7 +305,7 @@ arrivals = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=arrivals, shuffle=st.randoms(use_true_random=False))
-def test_messages_end_the_same_in_whatever_order_and_however_often_they_arrive(
+def test_messages_in_any_order_and_repeated_end_the_same(
     caller: Caller, said: list[dict[str, Any]], shuffle: random.Random
 ) -> None:
     bodies = [message(number, **fields) for number, fields in enumerate(said)]
@@ -319,7 +319,7 @@ def test_messages_end_the_same_in_whatever_order_and_however_often_they_arrive(
         for body in arriving:
             caller.post(f"{path}/messages", body)
         history = caller.get(f"{path}/messages").data["items"]
-        ends.append((shown(caller, path), [item["wa_message_id"] for item in history]))
+        ends.append((summary(caller, path), [item["wa_message_id"] for item in history]))
         caller.delete(path)
     assert ends[0] == ends[1]
     final, order = ends[0]

@@ -1,17 +1,15 @@
-"""Migrations: applied once whoever comes first, and the tables that they make are the tables of the models."""
+"""Migrations: each is applied once, and together they create the tables of the models."""
 
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Databases
 from flask import Flask
+from helpers.databases import Databases
+from helpers.service import ROOT, run_flask, start_flask
 from peewee import IntegrityError
 from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
@@ -38,7 +36,7 @@ MIGRATIONS = [
     "0006_assigned_counts",
 ]
 STEPS = ROOT / "contacts_service" / "models" / "migrations"
-# What only migrations make, because only one database has it.
+# Objects that only migrations create, because they exist on one kind of database only.
 SEARCH_INDEX = {
     "sqlite": {
         *("contact_grams", "contact_search", "contact_search_insert", "contact_search_delete"),
@@ -53,19 +51,8 @@ SEARCH_INDEX = {
 }
 
 
-def run_flask(url: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def schema_objects() -> dict[str, str]:
-    """Everything the schema holds, by name, as the database describes it."""
+    """Return the definition of every object in the schema by its name."""
     if database.kind == "sqlite":
         rows = database.execute_sql("SELECT name, coalesce(sql, type) FROM sqlite_master").fetchall()
         rows = [row for row in rows if not row[0].startswith("contact_search_") or "TRIGGER" in row[1]]
@@ -85,7 +72,7 @@ def schema_objects() -> dict[str, str]:
     }
 
 
-def test_the_models_are_what_the_migrations_make(kind: str, databases: Databases, empty_database: str) -> None:
+def test_migrations_create_what_the_models_describe(kind: str, databases: Databases, empty_database: str) -> None:
     assert empty_database
     assert migrations.upgrade() == MIGRATIONS
     with database.connection_context():
@@ -99,13 +86,13 @@ def test_the_models_are_what_the_migrations_make(kind: str, databases: Databases
     assert migrated.keys() - modelled.keys() == SEARCH_INDEX[kind]
 
 
-def test_a_second_upgrade_finds_nothing_to_do(empty_database: str) -> None:
+def test_second_upgrade_does_nothing(empty_database: str) -> None:
     assert empty_database
     assert migrations.upgrade() == MIGRATIONS
     assert migrations.upgrade() == []
 
 
-def test_a_step_that_fails_leaves_nothing_behind(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_leaves_nothing_behind(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert empty_database
     statements: list[str] = []
     execute = type(database.obj).execute_sql
@@ -135,10 +122,10 @@ def up(migrator, db):
 """
 
 
-def test_a_step_that_rebuilds_a_table_takes_nothing_along_and_leaves_no_orphan(
+def test_rebuilding_a_table_deletes_no_children_and_leaves_no_orphans(
     empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite rebuilds tables to alter them, and would delete what refers to the rows of the old one."""
+    """SQLite rebuilds tables to alter them, which with foreign keys on would delete the referring rows."""
     assert empty_database
     migrations.upgrade()
     with database.connection_context():
@@ -159,7 +146,7 @@ def test_a_step_that_rebuilds_a_table_takes_nothing_along_and_leaves_no_orphan(
             assert database.obj.pragma("foreign_keys") == 1
 
 
-def test_flows_survive_the_step_that_gives_them_an_account(empty_database: str) -> None:
+def test_flows_survive_the_migration_that_adds_their_account(empty_database: str) -> None:
     assert empty_database
     with database.connection_context():
         Runner(database.obj, str(STEPS)).up("0002_messages")
@@ -175,7 +162,7 @@ def test_flows_survive_the_step_that_gives_them_an_account(empty_database: str) 
         assert list(kept) == [("Flow 2", None, 1), ("Flow 1", None, 1)]
 
 
-def test_the_steps_that_count_and_index_contacts_know_those_that_are_there(empty_database: str) -> None:
+def test_migrations_count_and_index_existing_contacts(empty_database: str) -> None:
     assert empty_database
     account, user = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
     with database.connection_context():
@@ -193,9 +180,10 @@ def test_the_steps_that_count_and_index_contacts_know_those_that_are_there(empty
         assert found == [(1, 2), (2, 2), (0, 2)]
 
 
-def test_four_processes_starting_at_once_apply_each_step_once(empty_database: str) -> None:
-    processes = [run_flask(empty_database, "db", "upgrade") for _ in range(4)]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+@pytest.mark.processes
+def test_four_processes_at_once_apply_each_migration_once(empty_database: str) -> None:
+    processes = [start_flask(empty_database, "db", "upgrade") for _ in range(4)]
+    outputs = ["".join(process.communicate(timeout=60)) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
     applied = Counter(line for output in outputs for line in output.splitlines() if line.startswith("applied"))
     assert applied == {f"applied {name}": 1 for name in MIGRATIONS}
@@ -203,7 +191,7 @@ def test_four_processes_starting_at_once_apply_each_step_once(empty_database: st
         assert not migrations.pending()
 
 
-def test_threads_that_need_the_tables_at_once_apply_each_step_once(empty_database: str) -> None:
+def test_four_threads_at_once_apply_each_migration_once(empty_database: str) -> None:
     assert empty_database
     applied: list[str] = []
     barrier = threading.Barrier(4)
@@ -220,17 +208,22 @@ def test_threads_that_need_the_tables_at_once_apply_each_step_once(empty_databas
     assert applied == MIGRATIONS
 
 
-def test_the_command_says_what_it_did(empty_database: str) -> None:
-    first = run_flask(empty_database, "db", "upgrade").communicate(timeout=60)[0]
-    assert first == "".join(f"applied {name}\n" for name in MIGRATIONS) + "The database is up to date.\n"
-    second = run_flask(empty_database, "db", "upgrade").communicate(timeout=60)[0]
-    assert second == "The database is up to date.\n"
+@pytest.mark.processes
+def test_upgrade_command_prints_what_it_applied(empty_database: str) -> None:
+    first = run_flask(empty_database, "db", "upgrade")
+    assert (
+        first.stdout + first.stderr
+        == "".join(f"applied {name}\n" for name in MIGRATIONS) + "The database is up to date.\n"
+    )
+    second = run_flask(empty_database, "db", "upgrade")
+    assert second.stdout + second.stderr == "The database is up to date.\n"
 
 
-def test_the_command_fails_clearly_without_a_database() -> None:
-    process = run_flask("postgresql://nobody@127.0.0.1:1/nothing", "db", "upgrade")
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 1
+@pytest.mark.processes
+def test_upgrade_command_fails_clearly_without_a_database() -> None:
+    done = run_flask("postgresql://unknown@127.0.0.1:1/nothing", "db", "upgrade")
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
     assert output.startswith("Error: The database can't answer")
     assert "Traceback" not in output
 
@@ -252,8 +245,8 @@ OTHER = {**CONTACT, "id": "01890a5d-ac96-774b-bcce-b302099a8058"}
 SESSION = {"id": CONTACT["id"], "status": "active", "session_data": {}, "created_at": NOW, "updated_at": NOW}
 
 
-def test_the_schema_itself_refuses_what_python_would_never_write(app: Flask) -> None:
-    """Uniqueness, checks and cascades hold for whoever writes, with the service or beside it."""
+def test_schema_rejects_invalid_rows_and_cascades(app: Flask) -> None:
+    """Uniqueness, checks and cascades hold for every writer, not only for the service."""
     assert app
     with database.connection_context():
         Contact.insert(CONTACT).execute()

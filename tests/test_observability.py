@@ -1,4 +1,4 @@
-"""What an operator sees: log lines, metrics, request ids, and headers that browsers heed."""
+"""Observability: log lines, metrics, request ids; and the security headers of every response."""
 
 import contextlib
 import json
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caller import Caller
-from conftest import Databases, Service, make_key, run_flask, serve
 from flask import Flask
-from test_races import call
+from helpers.caller import Caller
+from helpers.databases import Databases
+from helpers.keys import make_key
+from helpers.service import Service, call, run_flask, serve
 
 from contacts_service.models import contacts
 
@@ -38,10 +39,10 @@ def metrics(service: Service) -> dict[str, float]:
         return samples(response.read().decode())
 
 
-def test_each_request_is_one_line_of_json_without_anything_personal(service: Service) -> None:
-    status, answer = call(service, "POST", "/api/contacts", {"phone_number": SECRET_NUMBER, "name": SECRET_NAME})
+def test_each_request_is_one_json_line_without_personal_data(service: Service) -> None:
+    status, response = call(service, "POST", "/api/contacts", {"phone_number": SECRET_NUMBER, "name": SECRET_NAME})
     assert status == 201
-    contact = answer["data"]["id"]
+    contact = response["data"]["id"]
     call(service, "GET", f"/api/contacts/{contact}", None, {"X-Request-ID": "mine-1", "X-API-Key": ""})
     call(service, "GET", "/api/contacts?search=Mustermann&phone_number=4915112345678")
     call(service, "GET", f"/nothing/{SECRET_NAME.replace(' ', '-')}")
@@ -61,7 +62,8 @@ def test_each_request_is_one_line_of_json_without_anything_personal(service: Ser
         assert secret not in text
 
 
-def test_a_line_names_the_key_and_never_holds_it(kind: str, databases: Databases, tmp_path: Path) -> None:
+@pytest.mark.processes
+def test_log_line_names_the_key_but_not_its_secret(kind: str, databases: Databases, tmp_path: Path) -> None:
     url = databases.create(kind)
     key = run_flask(url, "keys", "create", "chatbot", "--scope", "contacts:read").stdout.strip()
     with serve(url, tmp_path) as service:
@@ -74,7 +76,7 @@ def test_a_line_names_the_key_and_never_holds_it(kind: str, databases: Databases
         assert key.split("_", 2)[2] not in service.log.read_text()
 
 
-def test_what_the_server_refuses_is_logged_without_a_quotation(service: Service) -> None:
+def test_request_rejected_by_the_server_is_logged_without_its_content(service: Service) -> None:
     request = urllib.request.Request(f"{service.url}/{SECRET_NAME.replace(' ', '-')}{'x' * 9000}")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
@@ -84,27 +86,26 @@ def test_what_the_server_refuses_is_logged_without_a_quotation(service: Service)
     assert "Erika" not in service.log.read_text()
 
 
-def test_a_crash_is_logged_with_its_place_and_answered_without(
+def test_crash_is_logged_with_a_traceback_that_the_response_omits(
     app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError(f"near SELECT\nDETAIL: Key ({SECRET_NUMBER})")
 
     monkeypatch.setattr(contacts, "get_contact", crash)
-    answer = app.test_client().get("/api/contacts/01890a5d-ac96-774b-bcce-b302099a8057")
-    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    response = app.test_client().get("/api/contacts/01890a5d-ac96-774b-bcce-b302099a8057")
+    assert (response.status_code, response.json["code"]) == (500, "internal_error")
     for inside in ("RuntimeError", "SELECT", "Traceback", "contacts.py"):
-        assert inside not in answer.text
+        assert inside not in response.text
     [record] = [record for record in caplog.records if record.message == "the request failed"]
-    assert record.request_id == answer.json["request_id"]
+    assert record.request_id == response.json["request_id"]
     assert "in crash" in record.traceback
     assert "RuntimeError: near SELECT" in record.traceback
     assert SECRET_NUMBER not in record.traceback
 
 
-def test_metrics_count_what_all_workers_did_also_those_that_are_gone(
-    kind: str, databases: Databases, tmp_path: Path
-) -> None:
+@pytest.mark.processes
+def test_metrics_include_all_workers_even_dead_ones(kind: str, databases: Databases, tmp_path: Path) -> None:
     with serve(databases.create(kind), tmp_path, WEB_CONCURRENCY="3") as service:
         assert call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[0] == 201
         assert call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[0] == 409
@@ -128,7 +129,7 @@ def test_metrics_count_what_all_workers_did_also_those_that_are_gone(
             os.kill(worker, signal.SIGKILL)
         deadline = time.monotonic() + 20
         after: dict[str, float] = {}
-        # Until the master has taken note of its dead workers: nobody has asked the new ones for anything yet.
+        # Until the master has noticed its dead workers; the new ones have handled no request yet.
         while not after or after["contacts_database_connections_open"] > 0:
             assert time.monotonic() < deadline, after
             with contextlib.suppress(OSError):
@@ -142,8 +143,8 @@ def workers_of(service: Service) -> list[int]:
     ]
 
 
-def test_what_a_caller_makes_up_makes_no_series(app: Flask) -> None:
-    """Each series costs memory for ever."""
+def test_arbitrary_requests_create_no_metric_series(app: Flask) -> None:
+    """Each series costs memory until the process ends."""
     client = app.test_client()
     client.get("/metrics")
     before = set(samples(client.get("/metrics").text))
@@ -156,7 +157,7 @@ def test_what_a_caller_makes_up_makes_no_series(app: Flask) -> None:
     assert len(added) < 20
 
 
-def test_the_documentation_may_run_its_own_script_and_nothing_else(app: Flask) -> None:
+def test_docs_page_may_run_only_its_own_script(app: Flask) -> None:
     page = app.test_client().get("/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
@@ -169,7 +170,7 @@ PATHS = ["/api/contacts", "/docs", "/docs/swagger-ui.css", "/docs/nothing", "/op
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing", "POST /docs"])
-def test_every_answer_has_the_headers_that_browsers_heed(app: Flask, path: str) -> None:
+def test_every_response_has_security_headers(app: Flask, path: str) -> None:
     method, _, path = path.rpartition(" ")
     headers = app.test_client().open(path, method=method or "GET").headers
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -179,7 +180,7 @@ def test_every_answer_has_the_headers_that_browsers_heed(app: Flask, path: str) 
     assert path != "/api/contacts" or headers["Cache-Control"] == "private, no-cache"
 
 
-def test_no_answer_tells_a_version(service: Service) -> None:
+def test_no_response_reveals_a_version(service: Service) -> None:
     for path in ("/healthz", "/nothing", "/api/contacts"):
         try:
             with urllib.request.urlopen(f"{service.url}{path}", timeout=10) as response:
@@ -189,7 +190,7 @@ def test_no_answer_tells_a_version(service: Service) -> None:
         assert not re.search(r"gunicorn/|Werkzeug|Python/", headers)
 
 
-def test_health_tells_nothing_else(app: Flask) -> None:
+def test_health_reveals_nothing_else(app: Flask) -> None:
     make_key(app)
     for path in ("/healthz", "/readyz"):
         assert Caller(app).get(path).body == {"status": "success", "data": {"healthy": True}}

@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, true, and good enough to generate a client from."""
+"""The OpenAPI document: complete, correct, and sufficient to generate a client."""
 
 import importlib
 import re
@@ -9,9 +9,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from caller import Caller
-from conftest import Service
 from flask import Flask
+from helpers.caller import Caller
+from helpers.service import Service
 
 from contacts_service.api.errors import CODES
 
@@ -39,7 +39,7 @@ def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_every_route_is_documented_and_nothing_else(app: Flask, document: dict[str, Any]) -> None:
+def test_exactly_the_routes_are_documented(app: Flask, document: dict[str, Any]) -> None:
     routes = {
         f"{method} {re.sub('<[^>]*:?([a-z]+)>', '{id}', rule.rule)}"
         for rule in app.url_map.iter_rules()
@@ -49,20 +49,20 @@ def test_every_route_is_documented_and_nothing_else(app: Flask, document: dict[s
     assert {name for name, _ in operations(document)} == routes
 
 
-def test_every_schema_is_a_json_schema(document: dict[str, Any]) -> None:
+def test_every_schema_is_a_valid_json_schema(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert schema["type"] == "object", name
 
 
-def test_every_operation_has_a_summary_and_a_name_of_its_own(document: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_and_a_unique_id(document: dict[str, Any]) -> None:
     named = [operation["operationId"] for _, operation in operations(document)]
     assert len(set(named)) == len(named)
     for name, operation in operations(document):
         assert operation["summary"], name
 
 
-def test_every_parameter_body_and_answer_has_an_example_that_its_schema_accepts(document: dict[str, Any]) -> None:
+def test_every_parameter_and_body_has_an_example_valid_by_its_schema(document: dict[str, Any]) -> None:
     def check(schema: dict[str, Any], example: object) -> None:
         validator = jsonschema.Draft202012Validator(
             {**schema, "components": document["components"]}, format_checker=jsonschema.FormatChecker()
@@ -77,7 +77,7 @@ def test_every_parameter_body_and_answer_has_an_example_that_its_schema_accepts(
             for parameter in [*described.get("parameters", []), *operation.get("parameters", [])]:
                 assert parameter["description"], (path, name, parameter["name"])
                 check(parameter["schema"], parameter.get("example", parameter["schema"].get("example")))
-            contents = [answer["content"] for status, answer in operation["responses"].items() if status != "304"]
+            contents = [response["content"] for status, response in operation["responses"].items() if status != "304"]
             if "requestBody" in operation:
                 contents.append(operation["requestBody"]["content"])
             for content in contents:
@@ -114,7 +114,7 @@ def test_every_operation_documents_its_errors(document: dict[str, Any]) -> None:
             assert codes.keys() <= CODES[status].keys(), (name, status)
 
 
-def test_the_docs_page_loads_nothing_from_elsewhere(app: Flask) -> None:
+def test_docs_page_loads_nothing_from_elsewhere(app: Flask) -> None:
     client = app.test_client()
     page = client.get("/docs")
     assert page.status_code == 200
@@ -127,16 +127,16 @@ def test_the_docs_page_loads_nothing_from_elsewhere(app: Flask) -> None:
         assert client.get(address).status_code == 200, address
 
 
-def test_a_file_of_the_docs_page_that_does_not_exist_is_not_found_in_the_envelope(caller: Caller) -> None:
+def test_missing_file_of_the_docs_page_is_404_in_the_envelope(caller: Caller) -> None:
     for path in ("/docs/nothing.js", "/docs/../setup.cfg", "/docs/%2e%2e/LICENSE.py"):
-        answer = caller.get(path)
-        assert (answer.status, answer.code) == (404, "not_found")
+        response = caller.get(path)
+        assert (response.status, response.code) == (404, "not_found")
 
 
-def test_a_generated_client_performs_all_eight_operations(
+def test_generated_client_performs_all_eight_operations(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """openapi-python-client makes it from what the running service serves."""
+    """openapi-python-client generates it from the document of the running service."""
     config = tmp_path / "config.yml"
     config.write_text("post_hooks: []\npackage_name_override: generated_contacts\n")
     for module in [name for name in sys.modules if name.startswith("generated_contacts")]:
@@ -155,11 +155,11 @@ def test_a_generated_client_performs_all_eight_operations(
     client = importlib.import_module("generated_contacts").Client(base_url=service.url)
 
     def call(tag: str, operation: str, *args: object, **kwargs: object) -> Any:
-        answer = importlib.import_module(f"generated_contacts.api.{tag}.{operation}").sync(
+        response = importlib.import_module(f"generated_contacts.api.{tag}.{operation}").sync(
             *args, client=client, **kwargs
         )
-        assert not isinstance(answer, models.Error), answer
-        return answer.data
+        assert not isinstance(response, models.Error), response
+        return response.data
 
     metadata = models.ContactCreateMetadata.from_dict({"custom_field": "value"})
     created = call(

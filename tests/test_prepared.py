@@ -1,11 +1,11 @@
-"""Queries that are built once: the same answers as when they are built each time, and no values left behind."""
+"""Prepared queries: the same results as queries built for each call, and no values kept between calls."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from caller import Caller
 from flask import Flask
+from helpers.caller import Caller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +45,7 @@ def people(app: Flask) -> None:
     days=st.integers(-1, 1),
     limit=st.integers(0, 5),
 )
-def test_a_prepared_query_answers_as_one_that_is_built_each_time(**values: Any) -> None:
+def test_prepared_query_returns_what_the_built_query_returns(**values: Any) -> None:
     since = datetime.now(UTC) + timedelta(days=values.pop("days"))
     limit = values.pop("limit")
     with reading():
@@ -56,7 +56,7 @@ def test_a_prepared_query_answers_as_one_that_is_built_each_time(**values: Any) 
 PREPARED = prepared(find)
 
 
-def test_a_query_is_built_once_for_each_shape(app: Flask) -> None:
+def test_prepared_query_is_built_once_for_each_shape(app: Flask) -> None:
     built: list[Any] = []
 
     @prepared
@@ -74,8 +74,8 @@ def test_a_query_is_built_once_for_each_shape(app: Flask) -> None:
     assert len(built) == 3
 
 
-def test_the_memory_of_shapes_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers choose how many ids they send."""
+def test_cache_of_shapes_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of ids in a request, and so of shapes, is up to callers."""
     assert app
     monkeypatch.setattr(module, "_MOST_SHAPES", 10)
     by_names = prepared(lambda names: Contact.select(Contact.name).where(Contact.name.in_(names)))
@@ -87,7 +87,7 @@ def test_the_memory_of_shapes_is_bounded(app: Flask, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("people")
-def test_values_are_stored_as_their_columns_store_them() -> None:
+def test_prepared_values_are_converted_by_their_columns() -> None:
     @prepared
     def change(name: Any, changes: Any) -> Any:
         return Contact.update(columns_of(Contact, changes)).where(Contact.name == name).returning(Contact.tags)
@@ -102,7 +102,7 @@ def test_values_are_stored_as_their_columns_store_them() -> None:
 
 
 @pytest.mark.usefixtures("people")
-def test_a_written_number_has_a_query_of_its_own() -> None:
+def test_inlined_number_has_its_own_query() -> None:
     query = prepared(lambda limit: Contact.select(Contact.name).order_by(Contact.name).limit(limit))
     with reading():
         assert [len(query(limit)) for limit in (Written(1), 3, Written(2), 1, Written(1))] == [1, 3, 2, 1, 1]

@@ -1,4 +1,4 @@
-"""The README is true: its commands are run, and what they print is what it shows."""
+"""The README is correct: its commands are run, and their output is compared with what it shows."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from caller import UUID
-from conftest import ROOT, Databases, Service, free_port, run_flask, wait_until_it_answers
+from helpers.caller import UUID
+from helpers.databases import Databases
+from helpers.service import ROOT, Service, free_port, run_flask, wait_for_response
 
 from contacts_service.api.errors import CODES
 from contacts_service.services.access import SCOPES
@@ -25,7 +26,7 @@ CHANGING = re.compile(f"{UUID}|[0-9-]{{10}}T[0-9:.]{{8,15}}Z")
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """Each command of the README's console blocks with the output below it."""
+    """Yield each command of the README's console blocks with the output below it."""
     for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
         for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines, command = example.splitlines(), ""
@@ -43,7 +44,7 @@ def open_quote(command: str) -> bool:
 
 
 def matches(shown: Any, real: Any, ids: dict[str, str]) -> bool:
-    """Compare answers; ids and times that the service makes stand for those that it made now."""
+    """Compare JSON; each generated id or time in the README stands for one of this run."""
     if isinstance(shown, dict):
         return (
             isinstance(real, dict)
@@ -57,7 +58,7 @@ def matches(shown: Any, real: Any, ids: dict[str, str]) -> bool:
     return bool(shown == real)
 
 
-def test_the_commands_print_what_the_readme_shows(service: Service) -> None:
+def test_commands_of_the_readme_print_what_it_shows(service: Service) -> None:
     ids: dict[str, str] = {}
     ran = 0
     for command, shown in examples():
@@ -84,7 +85,7 @@ def test_the_commands_print_what_the_readme_shows(service: Service) -> None:
 
 
 @pytest.mark.parametrize("scopes", [(), SCOPES], ids=["before there is a key", "with a key"])
-def test_the_tour_walks_to_its_end(service: Service, scopes: tuple[str, ...]) -> None:
+def test_tour_runs_to_its_end(service: Service, scopes: tuple[str, ...]) -> None:
     environment = dict(os.environ)
     if scopes:
         options = [f"--scope={scope}" for scope in scopes]
@@ -96,8 +97,9 @@ def test_the_tour_walks_to_its_end(service: Service, scopes: tuple[str, ...]) ->
     assert done.stdout.endswith("The tour is complete.\n")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_make_run_serves_with_the_settings_of_the_environment(kind: str, databases: Databases, tmp_path: Path) -> None:
+def test_make_run_uses_the_settings_of_the_environment(kind: str, databases: Databases, tmp_path: Path) -> None:
     port = free_port()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -109,13 +111,13 @@ def test_make_run_serves_with_the_settings_of_the_environment(kind: str, databas
             start_new_session=True,
         )
     try:
-        wait_until_it_answers(f"http://127.0.0.1:{port}/readyz", process, tmp_path / "log")
+        wait_for_response(f"http://127.0.0.1:{port}/readyz", process, tmp_path / "log")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=40)
 
 
-def test_every_setting_is_in_the_readme_with_its_default() -> None:
+def test_every_setting_is_documented_with_its_default() -> None:
     table = re.findall(r"^\| `([A-Z_]+)` \| `([^`]*)` \|", README, re.MULTILINE)
     read: list[str] = []
 
@@ -129,13 +131,14 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
     assert Settings.from_environment(dict(table)) == defaults
 
 
-def test_every_error_code_is_in_the_readme() -> None:
+def test_every_error_code_is_documented() -> None:
     rows = re.findall(r"^\| ([0-9]{3}) \| ([^|]*) \|", README, re.MULTILINE)
     documented = {(int(status), code) for status, codes in rows for code in re.findall("`([a-z_]+)`", codes)}
     assert documented == {(status, code) for status, codes in CODES.items() for code in codes}
 
 
-def test_every_make_target_explains_itself() -> None:
+@pytest.mark.processes
+def test_every_make_target_has_a_description() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert phony
@@ -144,7 +147,7 @@ def test_every_make_target_explains_itself() -> None:
         assert re.search(rf"^  make {target} +\S", shown, re.MULTILINE), target
 
 
-def test_the_links_of_the_documents_lead_somewhere() -> None:
+def test_links_between_documents_are_valid() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not urlsplit(link).scheme:

@@ -1,9 +1,9 @@
 """Search: the same rules on both databases, for every script."""
 
 import pytest
-from caller import Caller
-from conftest import make_key
 from flask import Flask
+from helpers.caller import Caller
+from helpers.keys import make_key
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
@@ -33,7 +33,7 @@ PEOPLE = {
 ACCOUNT, OTHER_ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "8a2f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
 
 RULES = [
-    # What is typed, and the phone numbers whose contacts it finds.
+    # The search text, and the phone numbers of the contacts that it finds.
     ("josé", ["+1234567890"]),
     ("JOSE", ["+1234567890"]),
     ("jose\u0301", ["+1234567890"]),
@@ -118,18 +118,18 @@ def people(caller: Caller) -> Caller:
     return caller
 
 
-def test_the_rules_of_search(people: Caller) -> None:
+def test_search_rules(people: Caller) -> None:
     for query, expected in RULES:
-        answer = people.get("/api/contacts", search=query, limit=100).data
-        found = [contact["phone_number"] for contact in answer["items"]]
+        response = people.get("/api/contacts", search=query, limit=100).data
+        found = [contact["phone_number"] for contact in response["items"]]
         if expected is None:
             assert found, query
         else:
             assert sorted(found) == sorted(expected), query
-        assert answer["total"] == len(found), query
+        assert response["total"] == len(found), query
 
 
-def test_search_follows_every_change_of_what_it_looks_into(caller: Caller) -> None:
+def test_search_follows_every_change_of_a_contact(caller: Caller) -> None:
     contact = caller.create("+1234567890", name="Before")
     path = f"/api/contacts/{contact['id']}"
     caller.put(path, {"name": "After"})
@@ -144,7 +144,7 @@ def test_search_follows_every_change_of_what_it_looks_into(caller: Caller) -> No
     assert caller.names(search="after") == []
 
 
-def test_a_term_never_matches_across_two_fields(caller: Caller) -> None:
+def test_term_never_matches_across_two_fields(caller: Caller) -> None:
     caller.create("+1234567890", name="ab", profile_name="cd")
     assert caller.names(search="abcd") == []
     assert caller.names(search="cd+1") == []
@@ -154,17 +154,17 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 
 
 @given(words)
-def test_normalising_twice_is_normalising_once(text: str) -> None:
+def test_normalising_is_idempotent(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30))
-def test_any_part_of_a_name_finds_it(caller: Caller, data: st.DataObject, name: str) -> None:
+def test_any_part_of_a_name_finds_its_contact(caller: Caller, data: st.DataObject, name: str) -> None:
     comparable = normalise(name)
     start = data.draw(st.integers(0, len(comparable)))
     part = comparable[start : data.draw(st.integers(start, len(comparable)))]
-    assume(normalise(part) == part)  # It doesn't begin with half a letter.
+    assume(normalise(part) == part)  # It doesn't start within a composed letter.
     contact = caller.create(name=name)
     try:
         assert caller.names(search=part) == [name]
@@ -178,10 +178,10 @@ LETTERS = st.text("ab c\n\x01\x1c\t\u00a0\u2028'\\\"*é", max_size=40)
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(LETTERS, min_size=1, max_size=4), words=st.lists(LETTERS, max_size=12), data=st.data())
-def test_search_finds_the_contacts_whose_text_has_every_word_and_no_others(
+def test_search_finds_exactly_the_contacts_with_every_word(
     caller: Caller, names: list[str], words: list[str], data: st.DataObject
 ) -> None:
-    """Of any length, alone and together, however a database's index cuts them."""
+    """Words of any length, alone and together, however the database's index splits them."""
     part = data.draw(st.sampled_from(names))
     words.append(part[data.draw(st.integers(0, len(part))) :])
     ids = {}
@@ -194,14 +194,14 @@ def test_search_finds_the_contacts_whose_text_has_every_word_and_no_others(
         found = caller.get("/api/contacts", search=" ".join(words), ids=",".join(ids)).data
         assert {item["id"] for item in found["items"]} == expected
         assert found["total"] == len(expected)
-        assert caller.get("/api/contacts", search=" ".join(words)).data["total"] == len(expected), "by the index alone"
+        assert caller.get("/api/contacts", search=" ".join(words)).data["total"] == len(expected), "unfiltered"
     finally:
         for contact_id in ids:
             caller.delete(f"/api/contacts/{contact_id}")
 
 
-def test_a_name_that_grows_by_normalising_is_found_by_its_beginning(caller: Caller) -> None:
-    """U+FDFA stands for eighteen characters, so that 255 of it would be 4,590 in the index."""
+def test_name_that_grows_by_normalising_is_found_by_its_beginning(caller: Caller) -> None:
+    """U+FDFA normalises to eighteen characters, so that 255 of it would be 4,590 in the index."""
     contact = caller.create(name="\ufdfa" * 255, profile_name="\ufdfa" * 255)
     assert caller.get("/api/contacts", search="\ufdfa" * 10).data["total"] == 1
     caller.put(f"/api/contacts/{contact['id']}", {"name": "Ann"})
@@ -228,7 +228,7 @@ def test_search_reads_an_index_and_not_the_table(app: Flask, caller: Caller, kin
                 assert "SCAN contact_search VIRTUAL TABLE INDEX 0:M1" in plan, plan
 
 
-def test_a_key_of_an_account_counts_and_finds_the_matches_of_its_account_alone(app: Flask) -> None:
+def test_limited_key_finds_and_counts_matches_of_its_accounts_only(app: Flask) -> None:
     caller = Caller(app, make_key(app))
     for account in (ACCOUNT, OTHER_ACCOUNT, None):
         caller.create("+99988877", name="Ann Smith", account_id=account)
@@ -253,7 +253,7 @@ def test_a_key_of_an_account_counts_and_finds_the_matches_of_its_account_alone(a
         assert caller.get("/api/contacts", search=search, account_id=ACCOUNT).data["total"] == each
 
 
-def test_a_search_beside_another_filter_finds_the_same_whichever_leaves_fewer(caller: Caller) -> None:
+def test_search_with_another_filter_finds_their_intersection(caller: Caller) -> None:
     user = OTHER_ACCOUNT
     ids = [caller.create(f"+12345678{number:02}", name="Ann" if number < 20 else "Ben")["id"] for number in range(30)]
     for contact in ids[17:23]:
@@ -268,10 +268,10 @@ def test_a_search_beside_another_filter_finds_the_same_whichever_leaves_fewer(ca
 
 
 @pytest.mark.parametrize("sort", ["recent", "created"])
-def test_walking_the_order_finds_what_sorting_the_matches_finds(
+def test_walking_the_order_gives_the_same_pages_as_sorting(
     caller: Caller, sort: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page by page and by cursor, with words in any order and written numbers, and matches that stand at the end."""
+    """By page and by cursor, with words in any order, formatted numbers, and matches at the end of the list."""
     for number in range(60):
         name = "Carl Carlson" if 10 <= number < 50 else "Ann Smith" if number % 3 else "Ben Jones"
         caller.create(f"+123456789{number:02}", name=name)
@@ -291,7 +291,7 @@ def test_walking_the_order_finds_what_sorting_the_matches_finds(
                 return found
         return found
 
-    searches = ("smith ann", "jones", "carl", "+1 (234) 567-89", "nobody")
+    searches = ("smith ann", "jones", "carl", "+1 (234) 567-89", "unknown")
     sorted_ = [pages(search) for search in searches]
     monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
     monkeypatch.setattr(contact_list, "_PATIENCE", 1)

@@ -1,9 +1,9 @@
-"""Chatbot sessions: what was collected, merged variable by variable, and the panel that shows it."""
+"""Chatbot sessions: variables, their merging, and the panel that shows them."""
 
 from typing import Any
 
 import pytest
-from caller import Caller
+from helpers.caller import Caller
 from hypothesis import given
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
@@ -21,7 +21,7 @@ def contact(caller: Caller) -> str:
     return f"/api/contacts/{caller.create()['id']}"
 
 
-def test_session_data_answers_the_contracts_example(caller: Caller, contact: str) -> None:
+def test_session_data_matches_the_example_of_the_contract(caller: Caller, contact: str) -> None:
     caller.put(FLOW, {"name": "Customer Support Flow", "panel_config": PANEL_CONFIG_EXAMPLE})
     started = caller.put(
         f"{contact}/session-data",
@@ -41,7 +41,7 @@ def test_session_data_answers_the_contracts_example(caller: Caller, contact: str
     assert caller.get(f"{contact}/session-data").data == started.data
 
 
-def test_a_contact_without_session_answers_nulls_and_empty_objects(caller: Caller, contact: str) -> None:
+def test_contact_without_session_has_nulls_and_empty_objects(caller: Caller, contact: str) -> None:
     assert caller.get(f"{contact}/session-data").data == {
         "session_id": None,
         "flow_id": None,
@@ -55,7 +55,7 @@ def test_a_contact_without_session_answers_nulls_and_empty_objects(caller: Calle
     assert caller.get(f"{contact}/sessions").data == {"items": []}
 
 
-def test_put_replaces_all_variables_and_leaves_what_is_not_sent(caller: Caller, contact: str) -> None:
+def test_put_replaces_variables_and_keeps_other_fields(caller: Caller, contact: str) -> None:
     path = f"{contact}/session-data"
     caller.put(path, {"session_id": SESSION_ID, "flow_id": FLOW_ID, "status": "completed", "session_data": {"a": 1}})
     replaced = caller.put(path, {"session_id": SESSION_ID.upper(), "session_data": {"b": 2}})
@@ -75,7 +75,7 @@ def test_put_without_an_id_starts_a_session_each_time(caller: Caller, contact: s
     assert caller.get(f"{contact}/session-data").data["session_id"] == ids[2]
 
 
-def test_get_answers_the_newest_that_is_active_or_completed(caller: Caller, contact: str) -> None:
+def test_get_returns_the_newest_active_or_completed_session(caller: Caller, contact: str) -> None:
     for status in ("active", "completed", "cancelled", "timeout"):
         caller.put(f"{contact}/session-data", {"status": status, "session_data": {"was": status}})
     assert caller.get(f"{contact}/session-data").data["session_data"] == {"was": "completed"}
@@ -87,7 +87,7 @@ def test_get_answers_the_newest_that_is_active_or_completed(caller: Caller, cont
     ]
 
 
-def test_two_contacts_may_have_sessions_of_one_id(caller: Caller, contact: str) -> None:
+def test_session_id_is_unique_within_a_contact(caller: Caller, contact: str) -> None:
     other = f"/api/contacts/{caller.create('+1234567899')['id']}"
     for path, value in ((contact, 1), (other, 2)):
         assert (
@@ -98,7 +98,7 @@ def test_two_contacts_may_have_sessions_of_one_id(caller: Caller, contact: str) 
     assert caller.get(f"{other}/session-data").data["session_data"] == {"v": 2}
 
 
-def test_patch_merges_into_the_session_that_get_answers(caller: Caller, contact: str) -> None:
+def test_patch_merges_into_the_session_that_get_returns(caller: Caller, contact: str) -> None:
     path = f"{contact}/session-data"
     caller.put(path, {"session_id": SESSION_ID, "session_data": {"keep": 1, "change": {"x": 1, "y": 2}, "drop": 3}})
     caller.put(path, {"session_id": OTHER_SESSION, "status": "timeout", "session_data": {}})
@@ -113,7 +113,7 @@ def test_patch_merges_into_the_session_that_get_answers(caller: Caller, contact:
     assert caller.get(path).data["session_id"] == SESSION_ID
 
 
-def test_patch_starts_the_session_that_does_not_exist(caller: Caller, contact: str) -> None:
+def test_patch_starts_a_missing_session(caller: Caller, contact: str) -> None:
     path = f"{contact}/session-data"
     started = caller.patch(path, {"session_data": {"a": 1, "b": None}, "flow_id": FLOW_ID})
     assert started.status == 201
@@ -143,16 +143,16 @@ def test_patch_starts_the_session_that_does_not_exist(caller: Caller, contact: s
         ("PATCH", {"session_data": {"a": "\x00"}}, "session_data"),
     ],
 )
-def test_bad_sessions_name_the_field_and_change_nothing(
+def test_invalid_session_is_400_and_changes_nothing(
     caller: Caller, contact: str, method: str, body: dict[str, Any], field: str
 ) -> None:
     before = caller.put(f"{contact}/session-data", {"session_data": {"a": 1}}).data
-    answer = caller.request(method, f"{contact}/session-data", json=body)
-    assert (answer.status, list(answer.errors)) == (400, [field])
+    response = caller.request(method, f"{contact}/session-data", json=body)
+    assert (response.status, list(response.errors)) == (400, [field])
     assert caller.get(f"{contact}/session-data").data == before
 
 
-def test_a_session_outlives_its_flow(caller: Caller, contact: str) -> None:
+def test_session_outlives_its_flow(caller: Caller, contact: str) -> None:
     caller.put(FLOW, {"name": "F", "panel_config": PANEL_CONFIG_EXAMPLE})
     before = caller.put(f"{contact}/session-data", {"flow_id": FLOW_ID, "session_data": {"a": 1}}).data
     caller.delete(FLOW)
@@ -197,11 +197,11 @@ json_values = st.recursive(
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ],
 )
-def test_merging_as_rfc_7396_appendix_a_shows_it(target: Any, patch: Any, result: Any) -> None:
+def test_merge_patch_matches_rfc_7396_appendix_a(target: Any, patch: Any, result: Any) -> None:
     assert merge_patch(target, patch) == result
 
 
 @given(json_values, json_values)
-def test_merging_the_same_patch_again_changes_nothing(target: Any, patch: Any) -> None:
+def test_merge_patch_is_idempotent(target: Any, patch: Any) -> None:
     once = merge_patch(target, patch)
     assert merge_patch(once, patch) == once

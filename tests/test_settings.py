@@ -1,16 +1,16 @@
-"""Settings: what the environment says, or a clear refusal to start."""
+"""Settings: read from the environment, with a clear error for invalid values."""
 
 import os
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers.service import ROOT
 
 from contacts_service.settings import InvalidSetting, Settings
 
 
-def test_an_empty_variable_counts_as_not_set() -> None:
+def test_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"PORT": "", "DATABASE_URL": ""}) == Settings()
 
 
@@ -41,7 +41,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("postgresql://localhost/contacts", None),
     ],
 )
-def test_a_database_url_names_a_file_or_a_server(url: str, path: str | None) -> None:
+def test_database_url_names_a_file_or_a_server(url: str, path: str | None) -> None:
     assert Settings(database_url=url).sqlite_path == path
 
 
@@ -65,18 +65,19 @@ def test_a_database_url_names_a_file_or_a_server(url: str, path: str | None) -> 
         ("CONTACTS_DATABASE_TIMEOUT", "0.0001"),
     ],
 )
-def test_a_setting_that_cannot_be_meant_is_named(variable: str, value: str) -> None:
+def test_invalid_setting_is_named(variable: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=variable):
         Settings.from_environment({variable: value})
 
 
-def test_a_refused_setting_never_shows_the_password() -> None:
+def test_error_of_another_setting_never_shows_the_password() -> None:
     with pytest.raises(InvalidSetting) as refused:
         Settings.from_environment({"DATABASE_URL": "postgresql://u:secret@db/contacts", "PORT": "-1"})
     assert "secret" not in str(refused.value)
 
 
-def test_the_service_does_not_start_with_a_setting_that_cannot_be_meant() -> None:
+@pytest.mark.processes
+def test_service_does_not_start_with_an_invalid_setting() -> None:
     started = subprocess.run(
         [sys.executable, "-m", "gunicorn", "wsgi:app"],
         cwd=ROOT,
@@ -90,7 +91,7 @@ def test_the_service_does_not_start_with_a_setting_that_cannot_be_meant() -> Non
     assert "WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1" in started.stderr
 
 
-def test_a_wrong_url_is_named_without_the_password_in_it() -> None:
+def test_error_of_the_database_url_never_shows_the_password() -> None:
     with pytest.raises(InvalidSetting) as refused:
         Settings(database_url="postgresql://contacts:se%zzcret@localhost/contacts")
     assert "DATABASE_URL" in str(refused.value)

@@ -1,4 +1,4 @@
-"""The example receiver, run on notifications as WhatsApp sends them: late, twice, in any order."""
+"""The example receiver, with notifications that are late, repeated and out of order."""
 
 import copy
 import importlib.util
@@ -13,16 +13,14 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from caller import Caller
-from conftest import ROOT, Service
-
-sys.path.insert(0, str(ROOT / "tests" / "webhooks"))
-import payloads
+from helpers import notifications
+from helpers.caller import Caller
+from helpers.service import ROOT, Service
 
 
 @pytest.fixture
 def receiver(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The example as a module, calling the application in process."""
+    """The example as a module that calls the application in process."""
     spec = importlib.util.spec_from_file_location("webhook_receiver", ROOT / "examples" / "webhook_receiver.py")
     assert spec
     assert spec.loader
@@ -30,43 +28,43 @@ def receiver(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
 
     def call(method: str, path: str, body: dict[str, Any]) -> Any:
-        answer = caller.request(method, path, json=body)
-        if answer.status >= 400:
-            raise HTTPError(path, answer.status, answer.code, answer.headers, None)
-        return answer.body["data"]
+        response = caller.request(method, path, json=body)
+        if response.status >= 400:
+            raise HTTPError(path, response.status, response.code, response.headers, None)
+        return response.body["data"]
 
     monkeypatch.setattr(module, "call", call)
     return module
 
 
-def send(caller: Caller, receiver: ModuleType, wa_message_id: str, who: dict[str, Any]) -> None:
-    """Record what the chatbot sent, as the chatbot does."""
-    contact = {"phone_number": who.get("wa_id"), "bsuid": who["user_id"]}
+def send(caller: Caller, receiver: ModuleType, wa_message_id: str, recipient: dict[str, Any]) -> None:
+    """Record a message that the chatbot sent, as the chatbot does."""
+    contact = {"phone_number": recipient.get("wa_id"), "bsuid": recipient["user_id"]}
     body = {
-        "account_id": receiver.account_id(payloads.BUSINESS["phone_number_id"]),
+        "account_id": receiver.account_id(notifications.BUSINESS["phone_number_id"]),
         "contact": {name: value for name, value in contact.items() if value},
         "wa_message_id": wa_message_id,
         "direction": "outgoing",
         "type": "text",
-        "content": {"body": f"answer {wa_message_id}"},
+        "content": {"body": f"reply {wa_message_id}"},
         "timestamp": f"2024-01-01T00:30:0{wa_message_id[-1]}Z",
     }
     assert caller.post("/api/messages", body).status in {200, 201}
 
 
 def state(caller: Caller) -> list[Any]:
-    """Everything that callers see, without what only says when it was recorded."""
-    passing = {"id", "contact_id", "created_at", "updated_at", "version", "service_window_open", "phone_number"}
+    """Return everything that callers see, without ids, versions and times of recording."""
+    changing = {"id", "contact_id", "created_at", "updated_at", "version", "service_window_open", "phone_number"}
     people = []
     for contact in caller.get("/api/contacts", limit=100).data["items"]:
         history = caller.get(f"/api/contacts/{contact['id']}/messages", limit=100).data["items"]
-        shown = {name: value for name, value in contact.items() if name not in passing}
-        said = [{name: value for name, value in message.items() if name not in passing} for message in history]
-        people.append((shown, said))
+        summary = {name: value for name, value in contact.items() if name not in changing}
+        messages = [{name: value for name, value in message.items() if name not in changing} for message in history]
+        people.append((summary, messages))
     return sorted(people, key=lambda person: person[0]["bsuid"])
 
 
-def test_in_order_shuffled_and_twice_it_ends_the_same(caller: Caller, receiver: ModuleType) -> None:
+def test_notifications_in_any_order_and_repeated_end_the_same(caller: Caller, receiver: ModuleType) -> None:
     def deliver(steps: list[Any]) -> list[Any]:
         for contact in caller.get("/api/contacts", limit=100).data["items"]:
             caller.delete(f"/api/contacts/{contact['id']}")
@@ -77,7 +75,7 @@ def test_in_order_shuffled_and_twice_it_ends_the_same(caller: Caller, receiver: 
                 receiver.receive(step)
         return state(caller)
 
-    steps = [*payloads.MESSAGES, *payloads.SENT, *payloads.STATUSES]
+    steps = [*notifications.MESSAGES, *notifications.SENT, *notifications.STATUSES]
     in_order = deliver(steps)
     assert deliver(steps + steps) == in_order
     for seed in range(5):
@@ -100,49 +98,47 @@ def test_in_order_shuffled_and_twice_it_ends_the_same(caller: Caller, receiver: 
     assert len(bob[0]["last_message_preview"]) <= 100
 
 
-def test_a_typed_name_survives_every_notification(caller: Caller, receiver: ModuleType) -> None:
-    receiver.receive(payloads.MESSAGES[0])
+def test_typed_name_survives_every_notification(caller: Caller, receiver: ModuleType) -> None:
+    receiver.receive(notifications.MESSAGES[0])
     [contact] = caller.get("/api/contacts").data["items"]
     caller.put(f"/api/contacts/{contact['id']}", {"name": "Ana Souza"})
-    for payload in payloads.MESSAGES:
+    for payload in notifications.MESSAGES:
         receiver.receive(payload)
     after = caller.get(f"/api/contacts/{contact['id']}").data
     assert (after["name"], after["profile_name"]) == ("Ana Souza", "Ana 🌷")
 
 
-def test_who_changes_the_number_stays_the_same_contact(caller: Caller, receiver: ModuleType) -> None:
-    receiver.receive(payloads.MESSAGES[4])
+def test_changed_number_keeps_the_contact(caller: Caller, receiver: ModuleType) -> None:
+    receiver.receive(notifications.MESSAGES[4])
     [bob] = caller.get("/api/contacts").data["items"]
-    for payload in (payloads.NUMBER_CHANGED, payloads.AFTER_THE_CHANGE, payloads.NUMBER_CHANGED):
+    for payload in (notifications.NUMBER_CHANGED, notifications.AFTER_THE_CHANGE, notifications.NUMBER_CHANGED):
         receiver.receive(payload)
     [after] = caller.get("/api/contacts").data["items"]
     assert (after["id"], after["phone_number"]) == (bob["id"], "+12195555358")
     assert (after["bsuid"], after["unread_count"]) == ("US.24502319766413852029", 3)
 
 
-def test_who_gets_a_new_bsuid_stays_the_same_contact(caller: Caller, receiver: ModuleType) -> None:
-    receiver.receive(payloads.MESSAGES[8])
+def test_changed_bsuid_keeps_the_contact(caller: Caller, receiver: ModuleType) -> None:
+    receiver.receive(notifications.MESSAGES[8])
     [kim] = caller.get("/api/contacts").data["items"]
-    receiver.receive(payloads.BSUID_CHANGED)
+    receiver.receive(notifications.BSUID_CHANGED)
     [after] = caller.get("/api/contacts").data["items"]
     assert (after["id"], after["bsuid"], after["phone_number"]) == (kim["id"], "DE.11111111111111111111", None)
 
 
-def test_what_the_service_refuses_is_raised_so_that_whatsapp_delivers_again(
-    caller: Caller, receiver: ModuleType
-) -> None:
-    account = receiver.account_id(payloads.BUSINESS["phone_number_id"])
-    for who in ({"phone_number": payloads.BOB["wa_id"]}, {"bsuid": payloads.BOB["user_id"]}):
-        caller.post("/api/contacts/resolve", {"account_id": account, **who})
-    together = copy.deepcopy(payloads.MESSAGES[4])
-    together["entry"] += payloads.MESSAGES[0]["entry"]
+def test_error_of_the_service_is_raised_so_that_whatsapp_retries(caller: Caller, receiver: ModuleType) -> None:
+    account = receiver.account_id(notifications.BUSINESS["phone_number_id"])
+    for identity in ({"phone_number": notifications.BOB["wa_id"]}, {"bsuid": notifications.BOB["user_id"]}):
+        caller.post("/api/contacts/resolve", {"account_id": account, **identity})
+    together = copy.deepcopy(notifications.MESSAGES[4])
+    together["entry"] += notifications.MESSAGES[0]["entry"]
     with pytest.raises(HTTPError, match="identity_conflict"):
         receiver.receive(together)
     assert caller.get("/api/contacts", search="ana").data["items"][0]["unread_count"] == 1, "the other is recorded"
 
 
-def test_a_new_number_that_is_known_already_keeps_nobody_from_being_heard(caller: Caller, receiver: ModuleType) -> None:
-    for payload in (payloads.MESSAGES[4], payloads.AFTER_THE_CHANGE, payloads.NUMBER_CHANGED):
+def test_change_to_a_known_number_loses_no_message(caller: Caller, receiver: ModuleType) -> None:
+    for payload in (notifications.MESSAGES[4], notifications.AFTER_THE_CHANGE, notifications.NUMBER_CHANGED):
         without_bsuid = copy.deepcopy(payload)
         value = without_bsuid["entry"][0]["changes"][0]["value"]
         for part in (*value.get("contacts", []), *value["messages"], value["messages"][0].get("system", {})):
@@ -152,17 +148,17 @@ def test_a_new_number_that_is_known_already_keeps_nobody_from_being_heard(caller
     assert sorted(contact["unread_count"] for contact in caller.get("/api/contacts").data["items"]) == [1, 2]
 
 
-def test_it_runs_as_a_program(service: Service) -> None:
+def test_receiver_runs_as_a_program(service: Service) -> None:
     done = subprocess.run(
         [sys.executable, "examples/webhook_receiver.py"],
         cwd=ROOT,
         env={**os.environ, "CONTACTS_URL": service.url},
-        input=json.dumps(payloads.MESSAGES[0]),
+        input=json.dumps(notifications.MESSAGES[0]),
         text=True,
         check=False,
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    with urllib.request.urlopen(f"{service.url}/api/contacts", timeout=10) as answer:
-        [contact] = json.load(answer)["data"]["items"]
+    with urllib.request.urlopen(f"{service.url}/api/contacts", timeout=10) as response:
+        [contact] = json.load(response)["data"]["items"]
     assert contact["last_message_preview"] == "Oi! Vocês entregam hoje?"

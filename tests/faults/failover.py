@@ -1,12 +1,12 @@
-"""Lose the primary under load on two replicas of the service: the standby takes over and nothing is lost.
+"""Kill the primary under load on two replicas of the service: the standby takes over and nothing is lost.
 
     PYTHONPATH=tests:. python tests/faults/failover.py --seconds 5 --pooler
 
 Each commit waits for the standby (synchronous_commit = on), so what was acknowledged is on both servers. DATABASE_URL
-names both and target_session_attrs=read-write. The primary's processes are killed and the standby is promoted; the
-load goes on by itself. That is done twice: with a standby that keeps up, and with one that has been away for longer
-than the service waits and comes back when the primary is dead. Then commits are in doubt, and nothing that hangs on
-them may have been acknowledged: the standby doesn't have it.
+names both with target_session_attrs=read-write. The primary's processes are killed and the standby is promoted; the
+load continues. This is done twice: with a standby that keeps up, and with one that has been down for longer than the
+service's timeout and returns after the primary's death. In the second case commits are in doubt, and none of them may
+have been acknowledged, because the standby lacks them.
 
 `--pooler` runs the load through PgBouncer in transaction mode too, without a failover.
 """
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import Service, free_port
+from helpers.service import Service, free_port
 from ledger import Ledger
 from load import arguments, load
 from postgresql_server import (
@@ -41,25 +41,25 @@ from verification import report, verify
 TIMEOUT = 2.0
 """CONTACTS_DATABASE_TIMEOUT of these services, in seconds."""
 ABSENCE = 4 * TIMEOUT
-"""Seconds that the standby is away before the primary dies: more than a service waits for an answer."""
+"""Seconds that the standby is down before the primary is killed: more than the service's timeout."""
 BACK_WITHIN = 5.0
 """Seconds from the promotion to the first success of each replica."""
 NOTHING, AWAY = frozenset[int | str](), frozenset[int | str]({503})
 
 
 def main() -> int:
-    given = arguments(__doc__, flags=["pooler"], seconds=5)
-    held = True
+    options = arguments(__doc__, flags=["pooler"], seconds=5)
+    passed = True
     for absence in (0.0, ABSENCE):
         print(f"\nfailover to a standby that was away for {absence:.0f} s before", flush=True)
-        held &= fail_over(given.callers, given.seed, given.seconds, absence)
-    if given.pooler and not shutil.which("pgbouncer"):
+        passed &= fail_over(options.callers, options.seed, options.seconds, absence)
+    if options.pooler and not shutil.which("pgbouncer"):
         print("\npgbouncer is not on PATH: nothing is run through it")
-    elif given.pooler:
+    elif options.pooler:
         for settings in pooler_settings():
             print(f"\nPgBouncer in transaction mode, {settings or 'otherwise its defaults'}", flush=True)
-            held &= pooled(given.callers, given.seed, given.seconds, settings)
-    return 0 if held else 1
+            passed &= pooled(options.callers, options.seed, options.seconds, settings)
+    return 0 if passed else 1
 
 
 def fail_over(callers: int, seed: int, seconds: float, absence: float) -> bool:
@@ -90,9 +90,9 @@ def fail_over(callers: int, seed: int, seconds: float, absence: float) -> bool:
             findings = verify(services[0].url, standby.url, ledger)
         delays = [traffic.first_success(promoted, url) or float("inf") for url in traffic.urls]
         print(f"from the promotion to the first success {', '.join(f'{delay:.3f} s' for delay in delays)}")
-        print(f"slowest answer {max(t.ended - t.began for t in traffic.tries):.2f} s")
-        held = report(traffic, ledger, findings, [service.log for service in services])
-    return held and max(delays) <= BACK_WITHIN
+        print(f"slowest response {max(t.ended - t.began for t in traffic.tries):.2f} s")
+        passed = report(traffic, ledger, findings, [service.log for service in services])
+    return passed and max(delays) <= BACK_WITHIN
 
 
 def pooled(callers: int, seed: int, seconds: float, settings: dict[str, str]) -> bool:
@@ -116,11 +116,11 @@ def replicas(database_url: str, folder: Path) -> Iterator[list[Service]]:
 
 
 def pooler_settings() -> list[dict[str, str]]:
-    """PgBouncer's defaults, and a pooler that knows no prepared statements and ignores options."""
-    told = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
-    version = tuple(map(int, re.findall(r"\d+", told)[:2]))
+    """PgBouncer's defaults, and settings without prepared statements that ignore startup options."""
+    output = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
+    version = tuple(map(int, re.findall(r"\d+", output)[:2]))
     print(f"\nPgBouncer {version[0]}.{version[1]}")
-    # Before 1.21 there was no such setting, and no support of prepared statements that could be switched off.
+    # Before 1.21 there was no such setting, and no support for prepared statements to turn off.
     unprepared = {"max_prepared_statements": "0"} if version >= (1, 21) else {}
     return [{}, {**unprepared, "ignore_startup_parameters": "options"}]
 

@@ -1,4 +1,4 @@
-"""What the callers were told, and whether the service still knows all of it: nothing lost, doubled or half done."""
+"""The writes that were acknowledged to callers, to be compared with what is stored."""
 
 import itertools
 import threading
@@ -16,12 +16,12 @@ class Record:
     id: str
     wa_message_id: str
     status: str | None
-    """The highest that was acknowledged."""
+    """The highest acknowledged status."""
 
 
 @dataclass
 class Person:
-    """An acknowledged contact, and what was acknowledged of it. Of each value only its one writer knows the last."""
+    """An acknowledged contact with its acknowledged values. Each value has one writer, which knows the last one."""
 
     id: str
     phone_number: str
@@ -33,7 +33,7 @@ class Person:
     variables: dict[str, int] = field(default_factory=dict)
     messages: list[Record] = field(default_factory=list)
     is_leaving: bool = False
-    """Somebody began to delete it: from now on others may find that it is gone."""
+    """A caller has started to delete it, so that others may get a 404."""
 
 
 class Ledger:
@@ -42,21 +42,21 @@ class Ledger:
     def __init__(self) -> None:
         self.staying: list[Person] = []
         self.passing: list[Person] = []
-        """Those that may be deleted; nobody writes to them by their number, which would bring them back."""
+        """People who may be deleted; no one writes to them by number, which would create them again."""
         self.left: list[Person] = []
         self.contradictions: list[str] = []
-        """Two answers that can't both be true."""
+        """Pairs of responses that contradict each other."""
         self._by_number: dict[str, Person] = {}
         self._numbers = itertools.count(1)
         self._newest_stranger = 0
         self._lock = threading.Lock()
 
     def new_number(self) -> str:
-        """Make a phone number that nobody has, of the same length as all others: none is a part of another."""
+        """Make an unused phone number. All have the same length, so that none is part of another."""
         return f"+4917{next(self._numbers):09}"
 
     def stranger(self, *, is_new: bool) -> tuple[str, str | None]:
-        """Choose a number and its account for a first message: a new one, or the latest, to which others write too."""
+        """Choose a number and its account for a first message: a new one, or the latest, which others use too."""
         with self._lock:
             if is_new or not self._newest_stranger:
                 self._newest_stranger = next(self._numbers)
@@ -71,8 +71,8 @@ class Ledger:
                 self._by_number[person.phone_number] = person
                 self.staying.append(person)
 
-    def met(self, contact_id: str, phone_number: str, account_id: str | None) -> Person:
-        """Return the person whom a message was recorded for; everybody has to be told the same id."""
+    def add_recorded(self, contact_id: str, phone_number: str, account_id: str | None) -> Person:
+        """Return the person of a recorded message; every caller has to get the same id."""
         with self._lock:
             person = self._by_number.get(phone_number)
             if person is None:
@@ -83,7 +83,7 @@ class Ledger:
         return person
 
     def begin_delete(self, at_least: int) -> Person | None:
-        """Take a person who may leave, when more than so many are there; nobody else deletes it."""
+        """Take a person who may be deleted, if more than so many exist; no other caller deletes it."""
         with self._lock:
             if len(self.passing) <= at_least:
                 return None

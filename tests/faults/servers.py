@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import ROOT, Service, free_port, wait_until_it_answers
+from helpers.service import ROOT, Service, free_port, wait_for_response
 
 
 def start_service(database_url: str, folder: Path, port: int, **environment: str) -> Service:
@@ -27,7 +27,7 @@ def start_service(database_url: str, folder: Path, port: int, **environment: str
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_it_answers(f"{url}/healthz", process, log)
+        wait_for_response(f"{url}/healthz", process, log)
     except BaseException:
         kill_service(process)
         raise

@@ -2,10 +2,10 @@
 
     PYTHONPATH=tests:. python tests/faults/soak.py --minutes 10
 
-What is measured is RSS, VmRSS of /proc/<pid>/status: unlike PSS it doesn't change when another worker stops sharing a
-page. Each connection to SQLite keeps up to 2 MiB of the file's pages (sqlite.org/pragma.html, "cache_size"): a bounded
-growth that takes minutes on a database which begins empty. So before the minutes count, a load without pauses makes the
-database larger than that, and everything in it is read.
+Memory is RSS, VmRSS of /proc/<pid>/status: unlike PSS it doesn't change when another worker stops sharing a page. Each
+connection to SQLite caches up to 2 MiB of the file's pages (sqlite.org/pragma.html, "cache_size"), which takes minutes
+to fill on a database that starts empty. So a load without pauses first makes the database larger than that, and
+everything in it is read, before the minutes count.
 """
 
 import statistics
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import KINDS, Databases
+from helpers.databases import KINDS, Databases
 from ledger import Ledger
 from load import arguments, load
 from servers import serving, workers
@@ -32,26 +32,26 @@ PAUSE = 0.02
 
 
 def main() -> int:
-    given = arguments(__doc__, minutes=10.0)
-    held = True
+    options = arguments(__doc__, minutes=10.0)
+    passed = True
     with tempfile.TemporaryDirectory(prefix="contacts-soak-") as folder:
         databases = Databases(Path(folder))
-        for kind in given.kind or KINDS:
+        for kind in options.kind or KINDS:
             print(f"\n{kind}", flush=True)
             database_url, ledger = databases.create(kind), Ledger()
             with serving(database_url, Path(folder) / kind) as service:
                 traffic, pids = Traffic([service.url]), workers(service)
-                with load(traffic, ledger, callers=given.callers, seed=given.seed):
+                with load(traffic, ledger, callers=options.callers, seed=options.seed):
                     time.sleep(FILLING)
                 filled = verify(service.url, database_url, ledger)
                 print(f"filled by {len(traffic.tries)} requests and read", flush=True)
-                # Another seed, or the same keys and ids would come again.
-                with load(traffic, ledger, callers=given.callers, seed=given.seed + 1, pause=PAUSE):
-                    samples = watch(pids, traffic, 60 * given.minutes)
+                # Another seed, because the same one would repeat keys and ids.
+                with load(traffic, ledger, callers=options.callers, seed=options.seed + 1, pause=PAUSE):
+                    samples = watch(pids, traffic, 60 * options.minutes)
                 kept = [has_kept(pid, samples) for pid in pids]
-                held &= workers(service) == pids and all(kept) and not any(vars(filled).values())
-                held &= report(traffic, ledger, verify(service.url, database_url, ledger), [service.log])
-    return 0 if held else 1
+                passed &= workers(service) == pids and all(kept) and not any(vars(filled).values())
+                passed &= report(traffic, ledger, verify(service.url, database_url, ledger), [service.log])
+    return 0 if passed else 1
 
 
 def watch(pids: list[int], traffic: Traffic, seconds: float) -> list[tuple[float, dict[int, int]]]:

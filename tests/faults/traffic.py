@@ -1,4 +1,4 @@
-"""Calls the service over kept connections, repeats what may have been lost, and notes what became of every try."""
+"""Requests over persistent connections, repeated until their outcome is known, with a record of every attempt."""
 
 import http.client
 import itertools
@@ -11,29 +11,29 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PATIENCE = 60.0
-"""Seconds after which a request that is repeated all the time counts as never answered."""
+"""Seconds of repetitions after which a request counts as unanswered."""
 LONGEST_TRY = 30.0
-"""Seconds that a single answer may take; the service bounds them much closer."""
+"""Seconds that a single response may take; the service's own limits are much lower."""
 PAUSE = 0.05
-"""Seconds between repetitions: less than Retry-After says, so that the first answer after a fault can be timed."""
+"""Seconds between repetitions: less than Retry-After says, so that the first response after a fault can be timed."""
 
 RECONNECTED = 0.02
-"""The part of all tries before which connections are made anew: kept for good, they could all be of one worker."""
+"""The share of attempts that open a new connection, so that the connections spread over all workers."""
 
 CUT = "connection cut"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: http.client.HTTPMessage
     content: bytes
     is_repeated: bool
-    """Whether an earlier try of the same request stayed without an answer that tells its outcome."""
+    """Whether an earlier attempt of the same request had no known outcome."""
 
     @property
     def is_replay(self) -> bool:
-        """Whether the service says that it did nothing but to repeat its first answer."""
+        """Whether the service replayed a stored response."""
         return self.headers["Idempotent-Replayed"] == "true"
 
     @property
@@ -57,24 +57,24 @@ class Try:
 
 
 class Unexpected(Exception):
-    """A request that was not answered as it should have been; the traffic's failures have it already."""
+    """A request with an unexpected outcome, which is already among the traffic's failures."""
 
 
 @dataclass
 class Traffic:
-    """What all clients share: where the service is, what it may do at the moment, and what it did."""
+    """What all clients share: the replicas, the outcomes that are tolerated now, and what happened."""
 
     urls: list[str]
     tolerated: frozenset[int | str] = frozenset()
-    """Outcomes that a fault excuses at the moment, such as 503 and CUT."""
+    """Outcomes that the current fault excuses, such as 503 and CUT."""
     tries: list[Try] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     repeated: int = 0
     replayed: int = 0
-    """Requests whose first try was done, though its answer was lost."""
+    """Requests whose first attempt had its effect, though its response was lost."""
 
     def note(self, done: Try, tolerated: frozenset[int | str], what: str) -> None:
-        """Remember a try. A 503 or a cut that no fault excused when it began or ended is a failure."""
+        """Record an attempt. A 503 or CUT that was not tolerated at its start or end is a failure."""
         self.tries.append(done)
         if done.outcome in {503, CUT} and done.outcome not in tolerated | self.tolerated:
             self.failures.append(f"{done.outcome} without a fault after {done.ended - done.began:.2f} s: {what}")
@@ -103,44 +103,44 @@ class Client:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, traffic: Traffic, chance: random.Random) -> None:
+    def __init__(self, traffic: Traffic, rng: random.Random) -> None:
         self.traffic = traffic
-        self.chance = chance
+        self.rng = rng
         self._connections: dict[str, http.client.HTTPConnection] = {}
 
-    def get(self, path: str, *expected: int) -> Answer:
+    def get(self, path: str, *expected: int) -> Response:
         return self.ask("GET", path, None, {200, *expected})
 
-    def ask(self, method: str, path: str, body: object, expected: set[int], key: str | None = None) -> Answer:
+    def ask(self, method: str, path: str, body: object, expected: set[int], key: str | None = None) -> Response:
         """Send a request until its outcome is known. A POST brings a key; each try may go to another replica.
 
-        Raises Unexpected for an answer with another status, and when none came within PATIENCE.
+        Raises Unexpected for a response with another status, and if none came within PATIENCE.
         """
         deadline = time.monotonic() + PATIENCE
         what = f"{method} {path} {json.dumps(body)} key {key}"
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
         is_repeated = False
         while True:
-            answer = self._try(method, path, body, headers, is_repeated=is_repeated)
-            if answer and not _is_temporary(answer):
-                if answer.status not in expected:
-                    self.fail(f"{answer.status} {answer.content.decode()}: {what}, repeated: {is_repeated}")
-                self.traffic.replayed += is_repeated and answer.is_replay
-                return answer
-            if answer and answer.status == 503 and not answer.headers["Retry-After"]:
+            response = self._try(method, path, body, headers, is_repeated=is_repeated)
+            if response and not _is_temporary(response):
+                if response.status not in expected:
+                    self.fail(f"{response.status} {response.content.decode()}: {what}, repeated: {is_repeated}")
+                self.traffic.replayed += is_repeated and response.is_replay
+                return response
+            if response and response.status == 503 and not response.headers["Retry-After"]:
                 self.fail(f"503 without Retry-After: {what}")
             if time.monotonic() > deadline:
-                self.fail(f"no answer within {PATIENCE} s: {what}")
+                self.fail(f"no response within {PATIENCE} s: {what}")
             self.traffic.repeated += 1
             is_repeated = True
             time.sleep(PAUSE)
 
     def _try(
         self, method: str, path: str, body: object, headers: dict[str, str], *, is_repeated: bool
-    ) -> Answer | None:
-        """Send a request once; None when the connection was refused, cut or silent."""
-        url = self.chance.choice(self.traffic.urls)
-        if self.chance.random() < RECONNECTED:
+    ) -> Response | None:
+        """Send a request once; None if the connection was refused, closed or silent."""
+        url = self.rng.choice(self.traffic.urls)
+        if self.rng.random() < RECONNECTED:
             self.close()
         if url not in self._connections:
             self._connections[url] = http.client.HTTPConnection(urlsplit(url).netloc, timeout=LONGEST_TRY)
@@ -148,14 +148,14 @@ class Client:
         tolerated, began = self.traffic.tolerated, time.monotonic()
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            answer = Answer(response.status, response.headers, response.read(), is_repeated)
+            received = connection.getresponse()
+            response = Response(received.status, received.headers, received.read(), is_repeated)
         except (OSError, http.client.HTTPException):
             connection.close()
-            answer = None
-        done = Try(url, began, time.monotonic(), answer.status if answer else CUT)
+            response = None
+        done = Try(url, began, time.monotonic(), response.status if response else CUT)
         self.traffic.note(done, tolerated, f"{method} {path}")
-        return answer
+        return response
 
     def fail(self, why: str) -> None:
         self.traffic.failures.append(why)
@@ -166,6 +166,6 @@ class Client:
             connection.close()
 
 
-def _is_temporary(answer: Answer) -> bool:
-    """Tell whether an answer asks for a repetition: the database is away, or the first try is still at work."""
-    return answer.status == 503 or (answer.status == 409 and answer.body["code"] == "retry_in_progress")
+def _is_temporary(response: Response) -> bool:
+    """Whether to repeat the request: the database is unavailable, or the first attempt is still running."""
+    return response.status == 503 or (response.status == 409 and response.body["code"] == "retry_in_progress")

@@ -1,4 +1,4 @@
-"""Reads back what the ledger has, over HTTP and past the service, and counts what is missing, doubled or half done."""
+"""Compares the ledger with the service's responses and tables: nothing may be missing, doubled or half done."""
 
 import json
 import random
@@ -47,7 +47,7 @@ HALF_DONE = {
     "tags that are not those which the contact is found by": """
         SELECT id, tags FROM contact WHERE json_array_length(tags) <> (
             SELECT COUNT(*) FROM contact_tag WHERE contact_id = contact.pk)""",
-    "an answer that is kept for repetitions, without its contact": """
+    "a stored response without its contact": """
         SELECT key FROM first_answer WHERE body IS NOT NULL AND contact_id NOT IN (SELECT id FROM contact)""",
     **{
         f"{table} without its contact": f"""
@@ -65,7 +65,7 @@ class Findings:
 
 
 def verify(url: str, database_url: str, ledger: Ledger) -> Findings:
-    """Hold everything that was acknowledged against what is there. Nobody else may write meanwhile."""
+    """Compare everything acknowledged with what is stored. No one may write at the same time."""
     findings = Findings(doubled=list(ledger.contradictions))
     people = [*ledger.staying, *ledger.passing]
     with ThreadPoolExecutor(READERS) as readers:
@@ -79,13 +79,13 @@ def verify(url: str, database_url: str, ledger: Ledger) -> Findings:
 def _read_back(url: str, people: list[Person], left: list[Person], findings: Findings) -> None:
     client = Client(Traffic([url]), random.Random())
     for person in people:
-        answer = client.get(f"/api/contacts/{person.id}", 404)
-        if answer.status == 404:
+        response = client.get(f"/api/contacts/{person.id}", 404)
+        if response.status == 404:
             findings.missing.append(f"contact {person.id}")
             continue
-        for what, told, found in _values(client, person, answer.data):
-            if told != found:
-                findings.missing.append(f"{what} of {person.id}: {told} was acknowledged, {found} is there")
+        for what, acknowledged, found in _values(client, person, response.data):
+            if acknowledged != found:
+                findings.missing.append(f"{what} of {person.id}: {acknowledged} was acknowledged, {found} is there")
         _read_messages(client, person, findings)
         _search(client, person, findings)
     for person in left:
@@ -96,7 +96,7 @@ def _read_back(url: str, people: list[Person], left: list[Person], findings: Fin
 
 
 def _values(client: Client, person: Person, contact: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """What was acknowledged of a person beside what is there."""
+    """Yield each acknowledged value of a person with the stored one."""
     for name in ("phone_number", "account_id", "name", "assigned_to", "tags"):
         yield name, getattr(person, name), contact[name]
     yield "metadata", person.metadata, contact["metadata"]
@@ -111,7 +111,7 @@ def _read_messages(client: Client, person: Person, findings: Findings) -> None:
             findings.missing.append(f"message {record} of {person.id}: {message} is there")
         elif record.status and message["status"] != record.status:
             findings.missing.append(f"status of message {record}: {message['status']} is there")
-    findings.doubled += [f"message that nobody was told of: {message}" for message in found.values()]
+    findings.doubled += [f"message that was never acknowledged: {message}" for message in found.values()]
 
 
 def _history(client: Client, contact_id: str) -> Iterator[dict[str, Any]]:
@@ -125,7 +125,7 @@ def _history(client: Client, contact_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _search(client: Client, person: Person, findings: Findings) -> None:
-    """Look for a person by the number and by the name, for which the search index has to be in step."""
+    """Search for a person by number and by name, which needs a current search index."""
     for words in filter(None, (person.phone_number.removeprefix("+"), person.name)):
         found = [item["id"] for item in client.get(f"/api/contacts?search={words}").data["items"]]
         if found != [person.id]:
@@ -133,7 +133,7 @@ def _search(client: Client, person: Person, findings: Findings) -> None:
 
 
 def _read_list(url: str, people: list[Person], findings: Findings) -> None:
-    """Go through the list: each person once and nobody else."""
+    """Page through the list: it holds each person once and no one else."""
     client, listed, query = Client(Traffic([url]), random.Random()), Counter[str](), "sort=created&limit=100"
     while True:
         page = client.get(f"/api/contacts?{query}").data
@@ -144,7 +144,7 @@ def _read_list(url: str, people: list[Person], findings: Findings) -> None:
     client.close()
     known = Counter(person.id for person in people)
     findings.missing += [f"contact {contact_id} in the list" for contact_id in known - listed]
-    findings.doubled += [f"contact {contact_id} in the list, which nobody was told of" for contact_id in listed - known]
+    findings.doubled += [f"contact {contact_id} in the list, never acknowledged" for contact_id in listed - known]
 
 
 def _read_tables(database_url: str, ledger: Ledger, findings: Findings) -> None:
@@ -156,7 +156,7 @@ def _read_tables(database_url: str, ledger: Ledger, findings: Findings) -> None:
         remains = recorded & {record.wa_message_id for record in person.messages}
         findings.half_done += [f"message {wa_message_id} of deleted contact {person.id}" for wa_message_id in remains]
     if database_url.startswith("sqlite"):
-        # With 1 the index is held against the contacts too (sqlite.org/fts5.html, "The 'integrity-check' Command").
+        # With 1 the index is compared with the contacts too (sqlite.org/fts5.html, "The 'integrity-check' Command").
         for sql in (
             "INSERT INTO contact_search (contact_search, rank) VALUES ('integrity-check', 1)",
             "PRAGMA integrity_check",
@@ -166,7 +166,7 @@ def _read_tables(database_url: str, ledger: Ledger, findings: Findings) -> None:
 
 
 def rows(database_url: str, sql: str) -> list[tuple[Any, ...]]:
-    """Ask the database past the service."""
+    """Query the database directly."""
     if database_url.startswith("sqlite"):
         connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
         try:
@@ -180,7 +180,7 @@ def rows(database_url: str, sql: str) -> list[tuple[Any, ...]]:
 
 
 def report(traffic: Traffic, ledger: Ledger, findings: Findings, logs: list[Path]) -> bool:
-    """Print what happened. Returns whether all promises held."""
+    """Print what happened. Returns whether nothing was missing, doubled, half done or unexpected."""
     people = [*ledger.staying, *ledger.passing, *ledger.left]
     values = sum(len(person.metadata) + len(person.variables) for person in people)
     crashes = sum(log.read_text().count("Traceback") for log in logs)
@@ -191,9 +191,9 @@ def report(traffic: Traffic, ledger: Ledger, findings: Findings, logs: list[Path
         f"{values} last values of metadata and variables"
     )
     print(
-        f"repeated {traffic.repeated} ({traffic.replayed} POSTs had been done, only their answer was lost), "
+        f"repeated {traffic.repeated} ({traffic.replayed} POSTs had had their effect), "
         f"missing {len(findings.missing)}, doubled {len(findings.doubled)}, "
-        f"half done {len(findings.half_done)}, unexpected answers {len(traffic.failures)}, tracebacks {crashes}"
+        f"half done {len(findings.half_done)}, unexpected responses {len(traffic.failures)}, tracebacks {crashes}"
     )
     kinds = {"missing": findings.missing, "doubled": findings.doubled, "half done": findings.half_done}
     found = {**kinds, "unexpected": traffic.failures}

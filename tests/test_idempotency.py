@@ -1,4 +1,4 @@
-"""Idempotency-Key: a caller that doesn't know what became of its POST sends it again, and it happens once."""
+"""Idempotency-Key: a POST that is sent again has its effect once and the same response."""
 
 import json
 import sqlite3
@@ -7,13 +7,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from caller import Answer, Caller
-from conftest import Databases, Service, make_key
 from flask import Flask
+from helpers.caller import Caller, Response
+from helpers.concurrency import run_concurrently
+from helpers.databases import Databases, sqlite_file
+from helpers.keys import make_key
+from helpers.service import Service, call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
-from test_races import at_once, call
 
 from contacts_service.app import create_app, prepare
 from contacts_service.errors import Unavailable
@@ -28,17 +30,17 @@ MESSAGE = {"direction": "incoming", "type": "text", "content": {"body": "hello"}
 KEY = {"Idempotency-Key": "order-4711"}
 
 
-def send(caller: Caller, path: str = "/api/contacts", body: object = BODY, key: str = "order-4711") -> Answer:
+def send(caller: Caller, path: str = "/api/contacts", body: object = BODY, key: str = "order-4711") -> Response:
     return caller.post(path, body, {"Idempotency-Key": key})
 
 
-def kept() -> int:
+def count_stored() -> int:
     with database.connection_context():
         return FirstAnswer.select().count()
 
 
 def posts(caller: Caller) -> dict[str, Any]:
-    """Every POST of the OpenAPI document with the body of its example."""
+    """Return the path and the example body of every documented POST."""
     contact = caller.create("+19998887777")["id"]
     found = {}
     for path, operations in caller.openapi["paths"].items():
@@ -48,7 +50,7 @@ def posts(caller: Caller) -> dict[str, Any]:
     return found
 
 
-def test_a_repeated_post_answers_the_first_answer_byte_for_byte_and_does_nothing(app: Flask) -> None:
+def test_repeated_post_returns_the_first_response_and_does_nothing(app: Flask) -> None:
     caller = Caller(app)
     found = posts(caller)
     assert len(found) == 5
@@ -56,7 +58,7 @@ def test_a_repeated_post_answers_the_first_answer_byte_for_byte_and_does_nothing
         before = caller.get("/api/contacts").data
         first = caller.client.post(path, json=body, headers=KEY | {"Idempotency-Key": path})
         after = caller.get("/api/contacts").data
-        assert before != after or path.endswith("/mark-read"), "the first one did something"
+        assert before != after or path.endswith("/mark-read"), "the first request had an effect"
         caller.put(
             f"/api/contacts/{json.loads(first.data)['data'].get('contact_id') or first.json['data']['id']}",
             {"name": "X"},
@@ -73,20 +75,20 @@ def test_a_repeated_post_answers_the_first_answer_byte_for_byte_and_does_nothing
         assert ("Location" in first.headers) == (path == "/api/contacts")
 
 
-def test_another_request_with_the_same_key_is_refused(caller: Caller) -> None:
+def test_same_key_with_another_request_is_422(caller: Caller) -> None:
     contact = send(caller).data["id"]
     for path, body in (
         ("/api/contacts", {**BODY, "name": "Jane"}),
         ("/api/contacts/resolve", {"phone_number": "+1234567890"}),
         (f"/api/contacts/{contact}/messages", MESSAGE),
     ):
-        answer = send(caller, path, body)
-        assert (answer.status, answer.code) == (422, "idempotency_key_reused")
+        response = send(caller, path, body)
+        assert (response.status, response.code) == (422, "idempotency_key_reused")
     assert caller.get("/api/contacts").data["total"] == 1
     assert send(caller).headers["Idempotent-Replayed"] == "true"
 
 
-def test_an_error_of_the_domain_is_an_answer_like_any_other(caller: Caller) -> None:
+def test_error_responses_are_replayed_too(caller: Caller) -> None:
     existing = caller.create()["id"]
     first = send(caller)
     assert (first.status, first.code) == (409, "contact_exists")
@@ -97,21 +99,21 @@ def test_an_error_of_the_domain_is_an_answer_like_any_other(caller: Caller) -> N
     assert send(caller, f"/api/contacts/{existing}/messages", MESSAGE, "other").body == missing.body
 
 
-def test_what_breaks_the_schema_is_not_kept(caller: Caller) -> None:
+def test_invalid_request_is_not_stored(caller: Caller) -> None:
     for bad in ({"phone_number": 1}, {}, {**BODY, "nickname": "J"}):
         assert send(caller, body=bad).status == 400
-    assert kept() == 0
+    assert count_stored() == 0
     assert send(caller).status == 201
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "na\u00efve", " x"])
-def test_a_key_that_is_no_key_is_refused(caller: Caller, key: str) -> None:
-    answer = caller.request("POST", "/api/contacts", json=BODY, headers={"Idempotency-Key": key})
-    assert (answer.status, list(answer.errors)) == (400, ["Idempotency-Key"])
+def test_invalid_idempotency_key_is_400(caller: Caller, key: str) -> None:
+    response = caller.request("POST", "/api/contacts", json=BODY, headers={"Idempotency-Key": key})
+    assert (response.status, list(response.errors)) == (400, ["Idempotency-Key"])
     assert caller.get("/api/contacts").data["total"] == 0
 
 
-def test_keys_of_different_callers_never_meet(app: Flask) -> None:
+def test_idempotency_keys_of_different_api_keys_are_separate(app: Flask) -> None:
     one, two = make_key(app), make_key(app)
     first = send(Caller(app, one))
     second = send(Caller(app, two), body={**BODY, "phone_number": "+19998887777"})
@@ -120,15 +122,15 @@ def test_keys_of_different_callers_never_meet(app: Flask) -> None:
     assert send(Caller(app, two)).code == "idempotency_key_reused"
 
 
-def test_a_method_that_is_idempotent_by_itself_keeps_nothing(caller: Caller) -> None:
+def test_idempotent_method_stores_no_response(caller: Caller) -> None:
     contact = caller.create()["id"]
     for name in ("A", "B"):
         assert caller.put(f"/api/contacts/{contact}", {"name": name}, KEY).data["name"] == name
-    assert kept() == 0
+    assert count_stored() == 0
 
 
-def test_effect_and_answer_commit_together(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the answer can't be kept, nothing happened; then the next one is the first."""
+def test_effect_and_stored_response_commit_together(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the response can't be stored, the effect is rolled back."""
     caller = Caller(app)
     monkeypatch.setattr(table, "keep_first_answer", lambda _: (_ for _ in ()).throw(Unavailable()))
     assert send(caller).status == 503
@@ -137,24 +139,24 @@ def test_effect_and_answer_commit_together(app: Flask, monkeypatch: pytest.Monke
     assert send(caller).status == 201
 
 
-def test_an_answer_expires_after_24_hours_and_is_removed_by_those_that_come(caller: Caller) -> None:
+def test_stored_response_expires_after_24_hours_and_is_removed_by_later_requests(caller: Caller) -> None:
     for number in range(15):
         send(caller, body={"phone_number": f"+12345678{number:02}"}, key=f"old {number}")
     with database.connection_context():
         FirstAnswer.update(created_at=datetime.now(UTC) - timedelta(hours=24)).execute()
     refused = send(caller, body={"phone_number": "+1234567800"}, key="old 0")
-    assert (refused.status, refused.code) == (409, "contact_exists"), "it was tried again"
+    assert (refused.status, refused.code) == (409, "contact_exists"), "the request was executed again"
     assert "Idempotent-Replayed" not in refused.headers
-    assert kept() == 5, "ten of the oldest went, and the new one took the place of its predecessor"
+    assert count_stored() == 5, "the ten oldest were removed, and the new response replaced the expired one"
     send(caller, body={"phone_number": "+19998887777"}, key="new")
-    assert kept() == 2
+    assert count_stored() == 2
     with database.connection_context():
         FirstAnswer.update(created_at=datetime.now(UTC) - timedelta(hours=23, minutes=59)).execute()
     assert send(caller, body={"phone_number": "+19998887777"}, key="new").headers["Idempotent-Replayed"] == "true"
 
 
-def test_a_deleted_contact_is_not_kept_in_answers(caller: Caller) -> None:
-    """Delete is complete; that the request was made stays known, so its retry doesn't bring the contact back."""
+def test_deleting_a_contact_empties_its_stored_responses(caller: Caller) -> None:
+    """The key stays known, so that a retry doesn't create the contact again."""
     contact = send(caller).data["id"]
     send(caller, f"/api/contacts/{contact}/messages", MESSAGE, "message")
     caller.delete(f"/api/contacts/{contact}")
@@ -171,71 +173,71 @@ def test_a_deleted_contact_is_not_kept_in_answers(caller: Caller) -> None:
     assert caller.get("/api/contacts").data["total"] == 0
 
 
-def test_the_same_post_from_many_at_once_happens_once(service: Service) -> None:
+def test_concurrent_posts_with_one_key_happen_once(service: Service) -> None:
     bodies = [{"phone_number": "+1234567890"}, {**MESSAGE, "contact": {"phone_number": "+19998887777"}}]
     for path, body in zip(("/api/contacts", "/api/messages"), bodies, strict=True):
 
         def until_answered(_: int, path: str = path, body: object = body) -> tuple[int, Any]:
             while True:
-                status, answer = call(service, "POST", path, body, {"Idempotency-Key": path})
-                if answer.get("code") != "retry_in_progress":
-                    return status, answer
+                status, response = call(service, "POST", path, body, {"Idempotency-Key": path})
+                if response.get("code") != "retry_in_progress":
+                    return status, response
 
-        answers = at_once(until_answered)
-        assert {status for status, _ in answers} == {201}
-        assert len({json.dumps(answer) for _, answer in answers}) == 1
+        responses = run_concurrently(until_answered)
+        assert {status for status, _ in responses} == {201}
+        assert len({json.dumps(response) for _, response in responses}) == 1
     contacts = call(service, "GET", "/api/contacts")[1]["data"]["items"]
     assert [contact["unread_count"] for contact in contacts] == [1, 0]
 
 
-def test_a_retry_whose_first_try_still_runs_is_told_so(kind: str, databases: Databases, app: Flask) -> None:
-    """PostgreSQL tells at once. SQLite has one writer: the retry waits its turn, and then the first try has ended."""
+def test_retry_during_the_first_attempt_is_409_or_503(kind: str, databases: Databases, app: Flask) -> None:
+    """PostgreSQL responds at once. On SQLite the retry waits for the only writer, within its timeout."""
     assert app
     url = databases.create(kind)
-    patient = create_app(Settings(database_url=url, database_timeout=0.5))
-    prepare(patient)
-    caller = Caller(patient)
+    application = create_app(Settings(database_url=url, database_timeout=0.5))
+    prepare(application)
+    caller = Caller(application)
     first = send(caller)
     with database.connection_context():
         [key] = [row.key for row in FirstAnswer.select()]
     if kind == "postgresql":
         with psycopg.connect(url) as running:
             running.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"retry/{key}",))
-            answer = send(caller)
-            assert (answer.status, answer.code) == (409, "retry_in_progress")
+            response = send(caller)
+            assert (response.status, response.code) == (409, "retry_in_progress")
     else:
-        running = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        running = sqlite3.connect(sqlite_file(url), isolation_level=None)
         running.execute("BEGIN IMMEDIATE")
-        answer = send(caller)
-        assert (answer.status, answer.code) == (503, "unavailable")
+        response = send(caller)
+        assert (response.status, response.code) == (503, "unavailable")
         running.close()
-    assert int(answer.headers["Retry-After"]) >= 1
+    assert int(response.headers["Retry-After"]) >= 1
     assert send(caller).body == first.body
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), min_size=1, max_size=12))
-def test_whatever_is_repeated_the_first_of_a_key_decides(app: Flask, requests: list[tuple[str, int]]) -> None:
+def test_first_request_of_a_key_decides(app: Flask, requests: list[tuple[str, int]]) -> None:
     caller = Caller(app)
     with database.connection_context():
         FirstAnswer.delete().execute()
     for contact in caller.get("/api/contacts").data["items"]:
         caller.delete(f"/api/contacts/{contact['id']}")
-    first: dict[str, tuple[int, Answer]] = {}
+    first: dict[str, tuple[int, Response]] = {}
     for key, number in requests:
-        answer = send(caller, body={"phone_number": f"+123456789{number}"}, key=key)
+        response = send(caller, body={"phone_number": f"+123456789{number}"}, key=key)
         if key not in first:
-            first[key] = (number, answer)
-            assert answer.status in {201, 409}
+            first[key] = (number, response)
+            assert response.status in {201, 409}
         elif first[key][0] == number:
-            assert answer.body == first[key][1].body
+            assert response.body == first[key][1].body
         else:
-            assert answer.status == 422
-    created = {number for number, answer in first.values() if answer.status == 201}
+            assert response.status == 422
+    created = {number for number, response in first.values() if response.status == 201}
     assert caller.get("/api/contacts").data["total"] == len(created) == len({number for number, _ in first.values()})
 
 
-def test_an_integer_of_any_size_is_answered_as_without_a_key(caller: Caller) -> None:
+def test_integer_of_any_size_is_returned_unchanged(caller: Caller) -> None:
     body = f'{{"phone_number": "+1234567890", "metadata": {{"n": {"9" * 400}}}}}'
     first = caller.request("POST", "/api/contacts", data=body, content_type="application/json", headers=KEY)
     again = caller.request("POST", "/api/contacts", data=body, content_type="application/json", headers=KEY)
@@ -243,7 +245,7 @@ def test_an_integer_of_any_size_is_answered_as_without_a_key(caller: Caller) -> 
     assert first.data["metadata"]["n"] == int("9" * 400)
 
 
-def test_what_a_412_tells_goes_with_its_contact(caller: Caller) -> None:
+def test_stored_412_is_emptied_with_its_contact(caller: Caller) -> None:
     contact = caller.create(name="John Doe")["id"]
     headers = {**KEY, "If-Match": '"7"'}
     refused = caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers)
@@ -255,8 +257,8 @@ def test_what_a_412_tells_goes_with_its_contact(caller: Caller) -> None:
         assert "John Doe" not in str(list(FirstAnswer.select().dicts()))
 
 
-def test_a_first_record_is_answered_while_nobody_can_delete_its_contact(app: Flask, kind: str) -> None:
-    """Or the answer would be kept behind the back of the deletion that empties such answers."""
+def test_repeated_message_locks_its_contact_while_the_response_is_stored(app: Flask, kind: str) -> None:
+    """Otherwise a concurrent delete, which empties stored responses, would miss this one."""
     caller = Caller(app)
     message = {**MESSAGE, "wa_message_id": "wamid.1", "contact": {"phone_number": "+1234567890"}}
     caller.post("/api/messages", message)
@@ -264,27 +266,25 @@ def test_a_first_record_is_answered_while_nobody_can_delete_its_contact(app: Fla
         assert caller.post("/api/messages", message).status == 200
     of_contact = [record.msg[0] for record in queries.get_queries() if 'FROM "contact"' in record.msg[0]]
     assert len(of_contact) == 1
-    assert of_contact[0].endswith("FOR UPDATE") == (kind == "postgresql"), "SQLite has locked all there is"
+    assert of_contact[0].endswith("FOR UPDATE") == (kind == "postgresql"), "SQLite has locked the whole database"
 
 
 @pytest.mark.parametrize("error", [Unavailable, RuntimeError])
-def test_a_try_that_failed_for_no_reason_of_the_callers_is_not_kept(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
+def test_server_error_is_not_stored(app: Flask, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     monkeypatch.setattr(contacts, "create_contact", lambda **_: (_ for _ in ()).throw(error()))
     failed = app.test_client().post("/api/contacts", json=BODY, headers=KEY)
     assert failed.status_code == (503 if error is Unavailable else 500)
     monkeypatch.undo()
-    assert kept() == 0
+    assert count_stored() == 0
     assert send(Caller(app)).status == 201
 
 
-def test_another_address_or_condition_is_another_request(caller: Caller) -> None:
+def test_path_and_precondition_are_part_of_the_request(caller: Caller) -> None:
     one, two = (f"/api/contacts/{caller.create(number)['id']}/mark-read" for number in ("+1234567890", "+1234567891"))
     assert caller.request("POST", one, headers=KEY).status == 200
     assert caller.request("POST", two, headers=KEY).code == "idempotency_key_reused"
     assert caller.request("POST", one, headers={**KEY, "If-Match": "*"}).code == "idempotency_key_reused"
 
 
-def test_answers_are_kept_as_long_as_the_contract_says() -> None:
+def test_responses_are_stored_for_24_hours() -> None:
     assert timedelta(hours=24) == retries.KEPT

@@ -1,4 +1,4 @@
-"""Notifications in the shape in which Meta's Cloud API sends them, made up for the tests.
+"""Example notifications in the format of Meta's Cloud API.
 
 The shape follows Meta's documentation as of 2026: "Webhooks reference, messages" (messages, contacts, statuses,
 errors, system messages) and "Business-scoped user IDs" (user_id, from_user_id, recipient_user_id, username).
@@ -17,9 +17,9 @@ def notification(**value: Any) -> dict[str, Any]:
     return {"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [change]}]}
 
 
-def incoming(number: int, who: dict[str, Any], kind: str, content: Any, **extra: Any) -> dict[str, Any]:
+def incoming(number: int, sender: dict[str, Any], kind: str, content: Any, **extra: Any) -> dict[str, Any]:
     message = {
-        "from_user_id": who["user_id"],
+        "from_user_id": sender["user_id"],
         "id": f"wamid.in{number:04}",
         "timestamp": str(1_704_067_200 + number),
         "type": kind,
@@ -27,22 +27,22 @@ def incoming(number: int, who: dict[str, Any], kind: str, content: Any, **extra:
     }
     if content is not None:
         message[kind] = content
-    if "wa_id" in who:
-        message["from"] = who["wa_id"]
-    return notification(contacts=[who], messages=[message])
+    if "wa_id" in sender:
+        message["from"] = sender["wa_id"]
+    return notification(contacts=[sender], messages=[message])
 
 
-def status(number: int, name: str, who: dict[str, Any], second: int, **extra: Any) -> dict[str, Any]:
-    said = {
+def status(number: int, name: str, recipient: dict[str, Any], second: int, **extra: Any) -> dict[str, Any]:
+    body = {
         "id": f"wamid.out{number:04}",
         "status": name,
         "timestamp": str(1_704_070_800 + second),
-        "recipient_user_id": who["user_id"],
+        "recipient_user_id": recipient["user_id"],
         "conversation": {"id": "1e5c0a0f", "origin": {"type": "service"}},
         "pricing": {"billable": True, "pricing_model": "PMP", "category": "service"},
         **extra,
     }
-    return notification(statuses=[{**said, "recipient_id": who["wa_id"]} if "wa_id" in who else said])
+    return notification(statuses=[{**body, "recipient_id": recipient["wa_id"]} if "wa_id" in recipient else body])
 
 
 OLD_FORM = {**ANA, "wa_id": "551187654321"}
@@ -58,7 +58,7 @@ MESSAGES = [
     incoming(6, BOB, "location", {"latitude": 37.48, "longitude": -122.14, "name": "Home", "address": "1 Road"}),
     incoming(7, BOB, "contacts", [{"name": {"formatted_name": "Sue"}, "phones": [{"phone": "+1 650-555-0000"}]}]),
     incoming(8, BOB, "reaction", {"message_id": "wamid.out0002", "emoji": "👍"}),
-    incoming(9, HIDDEN, "text", {"body": "Hello from nobody's number"}),
+    incoming(9, HIDDEN, "text", {"body": "Hello without a number"}),
     incoming(10, HIDDEN, "button", {"payload": "STOP", "text": "Stop offers"}),
     incoming(11, HIDDEN, "order", {"catalog_id": "1", "product_items": [{"product_retailer_id": "x", "quantity": 2}]}),
     incoming(12, BOB, "sticker", {"mime_type": "image/webp", "id": "2", "animated": False}),
@@ -95,7 +95,7 @@ STATUSES = [
     status(4, "delivered", ANA, 8),
 ]
 
-# What the chatbot sent and records by itself; WhatsApp's statuses may be faster.
+# Messages that the chatbot sent and records itself; WhatsApp's statuses may arrive earlier.
 SENT = [("wamid.out0001", BOB), ("wamid.out0002", BOB), ("wamid.out0003", HIDDEN), ("wamid.out0004", ANA)]
 
 NUMBER_CHANGED = notification(
