@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format fuzz bench bench-full audit lock clean
+.PHONY: help run test lint format fuzz bench bench-full trace audit lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ bench: $(VENV)/dev ## measure the service beside bare SQL, a million contacts on
 
 bench-full: $(VENV)/dev ## the same with ten million contacts
 	$(BIN)/python -m benchmarks --size 10000000 $(ARGS)
+
+trace: $(VENV)/dev ## list the functions that a search, a message and an update pass, file by file
+	@$(BIN)/python -m benchmarks.trace $(ARGS)
 
 audit: $(VENV)/dev ## ask for known weaknesses of the pinned dependencies
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
