@@ -27,7 +27,8 @@ def main() -> None:
             _measure(kind, size, served=size == given.size)
     results = {kind: of for kind, of in report.read_results().items() if kind in kinds}
     report.print_table(results, given.size)
-    if given.size >= DEFAULT_SIZE and set(kinds) == set(storage.KINDS):  # A quick look is no news.
+    print(f"Queries and plans: {report.write_plans(results, given.size)}")
+    if given.size >= DEFAULT_SIZE and set(kinds) == set(storage.KINDS):
         report.write_documents(results, sorted({size for of in results.values() for size in of} - {SMALL}))
 
 

@@ -45,8 +45,8 @@ def draw(ratios: list[Target], title: str) -> str:
         name = target.name.removesuffix(" ÷ floor")
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
         for position, (kind, ratio) in enumerate(target.measured.items()):
-            parts += _bar(kind, ratio, y + position * (_BAR + 1), _x(target.most))
-        x = _x(target.most)
+            parts += _bar(kind, ratio, y + position * (_BAR + 1), _x(target.limit))
+        x = _x(target.limit)
         parts.append(f'<line class="target" x1="{x}" x2="{x}" y1="{y - 2}" y2="{y + 2 * _BAR + 3}"/>')
     return "\n".join([*parts, "</svg>", ""])
 

@@ -72,7 +72,7 @@ def measure(url: str, size: int) -> dict[str, Any]:
     for operation in bench.operations:
         check_same_answer(bench, operation)
         results[operation.name] = {
-            "most": operation.most,
+            "limit": operation.limit,
             **interleaved({side: bench.contender(side, operation) for side in bench.apps}, BUDGET),
             **_statements(bench, operation),
         }

@@ -26,7 +26,7 @@ class Operation(NamedTuple):
     """One thing that callers do, in the service's way and the floor's way."""
 
     name: str
-    most: float
+    limit: float
     request: Callable[[int], Request]
     """Makes the request of each turn."""
     total: int | None = None

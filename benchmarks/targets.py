@@ -16,12 +16,12 @@ class Target(NamedTuple):
     """A figure of each kind of database, and the most that it may be."""
 
     name: str
-    most: float
+    limit: float
     measured: Mapping[str, float]
     unit: str = " ×"
 
     def is_met(self, kind: str) -> bool:
-        return round(self.measured[kind], 2) <= self.most
+        return round(self.measured[kind], 2) <= self.limit
 
 
 def targets(results: Results, size: int) -> list[Target]:
@@ -41,7 +41,7 @@ def targets(results: Results, size: int) -> list[Target]:
 def _ratios(large: dict[str, Any]) -> Iterator[Target]:
     for name, operation in next(iter(large.values()))["operations"].items():
         measured = {kind: ratio(result["operations"][name]) for kind, result in large.items()}
-        yield Target(f"{name} ÷ floor", operation["most"], measured)
+        yield Target(f"{name} ÷ floor", operation["limit"], measured)
 
 
 def ratio(operation: dict[str, Any]) -> float:
