@@ -3,6 +3,7 @@
 import os
 import platform
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import orjson
@@ -21,7 +22,7 @@ def read_results() -> Results:
     for kind in storage.KINDS:
         for path in storage.folder().glob(f"result_{kind}_*.json"):
             result = orjson.loads(path.read_bytes())
-            if storage.filled(kind, result["contacts"]):
+            if storage.load_fill_result(kind, result["contacts"]):
                 results.setdefault(kind, {})[result["contacts"]] = result
     return results
 
@@ -112,15 +113,17 @@ standard library counts for the caller.
 
 def _profile_table(results: Results, size: int) -> str:
     found = {kind: by_size[size]["profiles"] for kind, by_size in results.items() if size in by_size}
-    shares = [shares for profiles in found.values() for sides in profiles.values() for shares in sides.values()]
-    owners = sorted(
-        {owner for each in shares for owner in each}, key=lambda owner: -sum(e.get(owner, 0) for e in shares)
-    )
+    totals: Counter[str] = Counter()
+    for profiles in found.values():
+        for sides in profiles.values():
+            for shares in sides.values():
+                totals.update(shares)
+    owners = [owner for owner, _ in totals.most_common()]
     rows = [["", "", "", *owners]]
     for kind, profiles in found.items():
         for name, sides in profiles.items():
-            for side, of in sides.items():
-                rows.append([name, _TITLES[kind], side, *(f"{of.get(owner, 0):.0%}" for owner in owners)])
+            for side, shares in sides.items():
+                rows.append([name, _TITLES[kind], side, *(f"{shares.get(owner, 0):.0%}" for owner in owners)])
     return _table(rows)
 
 
@@ -143,8 +146,9 @@ def _time_table(results: Results, size: int) -> str:
     for name in next(iter(by_kind.values())):
         row = [name]
         for operations in by_kind.values():
-            of = operations[name]
-            row += [f"{of['service'] * 1000:.2f}", f"{of['floor'] * 1000:.2f}", str(len(of["queries"]))]
+            operation = operations[name]
+            milliseconds = [f"{operation[side] * 1000:.2f}" for side in ("service", "floor")]
+            row += [*milliseconds, str(len(operation["queries"]))]
         rows.append(row)
     return _table(rows)
 
@@ -155,13 +159,10 @@ def _served_table(results: Results, size: int) -> str:
         for name, sides in by_size.get(size, {}).get("served", {}).items():
             row = [name, _TITLES[kind]]
             for side in ("service", "floor"):
-                of = sides[side]
-                refused = f" ({of['refused']} refused)" if of["refused"] else ""
-                row += [
-                    f"{of['requests_per_second']:,.0f}{refused}",
-                    f"{of['p50'] * 1000:.1f}",
-                    f"{of['p99'] * 1000:.1f}",
-                ]
+                result = sides[side]
+                refused = f" ({result['refused']} refused)" if result["refused"] else ""
+                row.append(f"{result['requests_per_second']:,.0f}{refused}")
+                row += [f"{result[percentile] * 1000:.1f}" for percentile in ("p50", "p99")]
             rows.append(row)
     return _table(rows) if rows[1:] else ""
 

@@ -72,7 +72,7 @@ class Summary(NamedTuple):
         return f"{self.functions} functions, {self.files} files, {self.switches} file switches"
 
 
-def summary_of(calls: list[Call]) -> Summary:
+def summarize(calls: list[Call]) -> Summary:
     """Count distinct functions and files, and how often a call is in another file than the call before."""
     paths = [call.path for call in calls]
     return Summary(
@@ -82,7 +82,7 @@ def summary_of(calls: list[Call]) -> Summary:
     )
 
 
-def recorded(send: Callable[[], object]) -> list[Call]:
+def record_calls(send: Callable[[], object]) -> list[Call]:
     """Send a request and return the calls of the service's functions that it made."""
     calls: list[Call] = []
     running: list[FrameType] = []
@@ -111,7 +111,7 @@ def recorded(send: Callable[[], object]) -> list[Call]:
     return calls
 
 
-def lines_of(calls: list[Call]) -> Iterator[str]:
+def format_calls(calls: list[Call]) -> Iterator[str]:
     """Write a line for each call; repeated calls in a row share one."""
     width = max(len(f"{call.path}:{call.line}") for call in calls)
     before = ""
@@ -130,8 +130,8 @@ def _remark(call: Call, times: int) -> str:
     return (" (continued)" if call.is_continued else "") + (f" × {times}" if times > 1 else "")
 
 
-def requests_of(client: FlaskClient, headers: dict[str, str]) -> Iterable[tuple[str, Callable[[], TestResponse]]]:
-    """Create a contact, and name and make the requests about it that are traced."""
+def traced_requests(client: FlaskClient, headers: dict[str, str]) -> Iterable[tuple[str, Callable[[], TestResponse]]]:
+    """Create a contact, and name and make the requests about it that are trace."""
     contact = {"phone_number": _PHONE_NUMBER, "name": "John Doe", "account_id": _ACCOUNT_ID}
     created = client.post("/api/contacts", json=contact, headers=headers)
     path, etag = created.headers["Location"], created.headers["ETag"]
@@ -165,12 +165,12 @@ def requests_of(client: FlaskClient, headers: dict[str, str]) -> Iterable[tuple[
     yield "PUT /api/contacts/{id} with If-Match", update
 
 
-def traced(send: Callable[[], TestResponse]) -> list[Call]:
+def trace(send: Callable[[], TestResponse]) -> list[Call]:
     """Record a warm request. Of several the shortest, as one may be the one that reads the keys anew."""
     for _ in range(_WARM_UPS):
         if not (response := send()).status.startswith("2"):
             raise RuntimeError(f"{response.status}: {response.text}")
-    return min((recorded(send) for _ in range(_RUNS)), key=len)
+    return min((record_calls(send) for _ in range(_RUNS)), key=len)
 
 
 def main() -> None:
@@ -182,14 +182,14 @@ def main() -> None:
         headers = headers_for(url, _ACCOUNT_ID)  # Before the application reads the keys.
         app = create_app(Settings(database_url=url))
         prepare(app)
-        traces = [(title, traced(send)) for title, send in requests_of(app.test_client(), headers)]
+        traces = [(title, trace(send)) for title, send in traced_requests(app.test_client(), headers)]
     if not is_summary:
         print(_LEGEND)
     for title, calls in traces:
         if is_summary:
-            print(f"{title:<40}{summary_of(calls)}")
+            print(f"{title:<40}{summarize(calls)}")
         else:
-            print(title, summary_of(calls), "", *lines_of(calls), "", sep="\n")
+            print(title, summarize(calls), "", *format_calls(calls), "", sep="\n")
 
 
 if __name__ == "__main__":

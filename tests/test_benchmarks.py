@@ -1,4 +1,4 @@
-"""What benchmarks compare is the same: the floor answers as the service does, and the fill leaves the schema alone."""
+"""Benchmarks compare like with like: the floor responds as the service does, and a fill keeps the schema."""
 
 import re
 import subprocess
@@ -10,8 +10,8 @@ from conftest import Databases
 from flask import Flask
 
 from benchmarks import fill_postgresql, fill_sqlite
-from benchmarks.measure import Bench, check_same_answer
-from benchmarks.people import flow_rows, make_chunk
+from benchmarks.dataset import flow_rows, make_rows
+from benchmarks.measure import Bench, check_same_response
 from benchmarks.storage import ROOT
 from contacts_service.app import create_app, prepare
 from contacts_service.models.database import database
@@ -26,7 +26,7 @@ SCHEMA = {
 
 @pytest.fixture
 def migrated(kind: str, databases: Databases, app: Flask) -> str:  # noqa: ARG001 - app restores the database.
-    """The URL of a database with tables alone, which nobody is connected to."""
+    """The URL of a database with empty tables and without connections."""
     url = databases.create(kind)
     prepare(create_app(Settings(database_url=url)))
     database.close()
@@ -41,20 +41,20 @@ def schema_of(kind: str, url: str) -> list[tuple[str, ...]]:
 
 def test_the_floor_answers_what_the_service_answers(kind: str, migrated: str) -> None:
     before = schema_of(kind, migrated)
-    chunks = [{"flow": flow_rows()}, make_chunk(0, SIZE)]
+    chunks = [{"flow": flow_rows()}, make_rows(0, SIZE)]
     if kind == "sqlite":
         fill_sqlite.fill(migrated, chunks, str)
     else:
-        fill_postgresql.fill(migrated, map(fill_postgresql.copied, chunks), str)
+        fill_postgresql.fill(migrated, map(fill_postgresql.to_copy_format, chunks), str)
     assert schema_of(kind, migrated) == before
     bench = Bench(migrated, SIZE)
     for operation in bench.operations:
-        check_same_answer(bench, operation)
+        check_same_response(bench, operation)
     bench.connection.close()
 
 
 def test_the_same_size_gives_the_same_rows() -> None:
-    assert make_chunk(0, SIZE) == make_chunk(0, SIZE)
+    assert make_rows(0, SIZE) == make_rows(0, SIZE)
 
 
 def run_trace(*arguments: str) -> str:
