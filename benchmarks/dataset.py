@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from benchmarks.names import choose_script, full_name, profile_name
-from contacts_service.services.search_text import searchable
+from contacts_service.contacts.search_text import searchable
 
 SEED = 5
 CHUNK = 10_000
@@ -41,18 +41,12 @@ COLUMNS = {
 }
 
 
-# Fill the counter tables, as triggers are disabled during the fill.
-COUNTER_QUERIES = (
-    """
-    INSERT INTO contact_count (account, slot, contacts)
-    SELECT COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*) FROM contact GROUP BY account_id
-    """,
-    """
-    INSERT INTO assigned_count (assigned_to, account, slot, contacts)
-    SELECT COALESCE(CAST(assigned_to AS text), 'none'), COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*)
-    FROM contact GROUP BY assigned_to, account_id
-    """,
-)
+# Fills the counter table, as triggers are disabled during the fill.
+COUNTER_QUERY = """
+INSERT INTO contact_count (account, slot, contacts, unassigned)
+SELECT COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*), COUNT(*) - COUNT(assigned_to)
+FROM contact GROUP BY account_id
+"""
 
 
 class PlantedName(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.dataset import COLUMNS, COUNTER_QUERIES, Rows
+from benchmarks.dataset import COLUMNS, COUNTER_QUERY, Rows
 
 # Without those of primary keys and constraints.
 _INDEXES = """
@@ -63,8 +63,7 @@ def fill(url: str, chunks: Iterable[dict[str, bytes]], on_step: Any) -> None:
         for name, definition in indexes:
             on_step(name)
             connection.execute(definition)
-        for statement in COUNTER_QUERIES:
-            connection.execute(statement)
+        connection.execute(COUNTER_QUERY)
         for table, column, sequence in connection.execute(_SERIAL_COLUMNS).fetchall():
             connection.execute(f'SELECT setval(%s, (SELECT coalesce(max("{column}"), 1) FROM "{table}"))', [sequence])
         on_step("vacuum")

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.dataset import COLUMNS, COUNTER_QUERIES, Rows
+from benchmarks.dataset import COLUMNS, COUNTER_QUERY, Rows
 
 _OBJECTS = "SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL ORDER BY rootpage"
 
@@ -36,8 +36,7 @@ def fill(url: str, chunks: Iterable[Rows], on_step: Any) -> None:
             connection.execute(definition)
         on_step("contact_search")  # From here on what the dropped triggers would have written.
         connection.execute("INSERT INTO contact_search (contact_search) VALUES ('rebuild')")
-        for statement in COUNTER_QUERIES:
-            connection.execute(statement)
+        connection.execute(COUNTER_QUERY)
         for _, definition in triggers:
             connection.execute(definition)
         connection.execute("PRAGMA locking_mode = NORMAL")

@@ -69,10 +69,11 @@ def create_floor(url: str = "") -> Flask:
             conditions.append(condition)
             values += terms
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        if count is None:
-            table = "assigned_count WHERE assigned_to = ?" if "assigned_to" in query else "contact_count"
-            account = " WHERE account = ?" if "account_id" in query else ""
-            sql = f"SELECT CAST(COALESCE(SUM(contacts), 0) AS BIGINT) FROM {table}{account}"
+        if "assigned_to" in query and count is None:
+            [(count,)] = driver.execute(f"SELECT COUNT(*) FROM contact {where}", values)
+        elif count is None:
+            account = "WHERE account = ?" if "account_id" in query else ""
+            sql = f"SELECT CAST(COALESCE(SUM(contacts), 0) AS BIGINT) FROM contact_count {account}"
             [(count,)] = driver.execute(sql, values)
         page = None if "cursor" in query else int(query.get("page", 1))
         rows = _select_page(driver, where, values, page, query.get("cursor"))

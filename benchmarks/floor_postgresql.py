@@ -24,7 +24,7 @@ def _connection() -> psycopg.Connection[Any]:
     try:
         return _local.connection
     except AttributeError:
-        options = "-c statement_timeout=120000 -c timezone=UTC -c work_mem=32MB -c jit=off -c enable_seqscan=off"
+        options = "-c statement_timeout=120000 -c timezone=UTC -c work_mem=32MB -c jit=off"
         connection = psycopg.connect(_url, autocommit=True, options=options)
         connection.adapters.register_loader("uuid", TextLoader)
         connection.adapters.register_loader("json", TextLoader)

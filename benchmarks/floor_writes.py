@@ -9,7 +9,7 @@ import uuid_utils
 from flask import Flask, Response, request
 
 from benchmarks.floor_rows import ALL_COLUMNS, success, to_contact
-from contacts_service.services.search_text import searchable
+from contacts_service.contacts.search_text import searchable
 
 _INSERT_CONTACT = f"""
 INSERT INTO contact (id, phone_number, name, account_id, tags, marketing_opt_out, metadata, search_text, unread_count,

@@ -41,8 +41,6 @@ class Bench:
         self.is_sqlite = url.startswith("sqlite")
         self.driver: ModuleType = floor_sqlite if self.is_sqlite else floor_postgresql
         self.connection = (fill_sqlite if self.is_sqlite else fill_postgresql).connect(url)
-        if not self.is_sqlite:  # Plan queries as in the connections of the service.
-            self.connection.execute("SET enable_seqscan = off")
         self.apps: dict[str, Flask] = {
             "service": create_app(Settings(database_url=url, database_timeout=QUERY_TIMEOUT)),
             "floor": create_floor(url),

@@ -18,9 +18,9 @@ _OWNERS = (
     ("/psycopg", "driver and database"),
     ("/prometheus_client/", "metrics"),
     ("/benchmarks/floor", "floor"),
-    ("/contacts_service/models/", "models"),
-    ("/contacts_service/services/", "services"),
-    ("/contacts_service/", "api"),
+    ("/contacts_service/db/", "db"),
+    ("/contacts_service/web/", "web"),
+    ("/contacts_service/", "resources"),
     ("/schemas/", "marshmallow"),
 )
 _BUILT_IN = {"sqlite3": "driver and database", "orjson": "orjson"}

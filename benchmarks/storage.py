@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 import psycopg
 
-from contacts_service.models import migrations
+from contacts_service.db import migrations
 
 KINDS = ("sqlite", "postgresql")
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ from benchmarks.dataset import flow_rows, make_rows
 from benchmarks.measure import Bench, check_same_response
 from benchmarks.storage import ROOT
 from contacts_service.app import create_app, prepare
-from contacts_service.models.database import database
+from contacts_service.db.database import database
 from contacts_service.settings import Settings
 
 SIZE = 10_000
