@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format fuzz bench bench-full audit lock clean
+.PHONY: help run test test-fast lint format fuzz bench bench-full trace audit lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ bench: $(VENV)/dev ## measure the service beside bare SQL, a million contacts on
 
 bench-full: $(VENV)/dev ## the same with ten million contacts
 	$(BIN)/python -m benchmarks --size 10000000 $(ARGS)
+
+trace: $(VENV)/dev ## list the functions that a search, a message and an update pass, file by file
+	@$(BIN)/python -m benchmarks.trace $(ARGS)
 
 audit: $(VENV)/dev ## ask for known weaknesses of the pinned dependencies
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock

@@ -1,4 +1,4 @@
-"""How gunicorn serves the service; README.md lists the settings."""
+"""Configuration of gunicorn; README.md lists the settings."""
 
 import os
 import shutil
@@ -8,25 +8,25 @@ import tempfile
 from pathlib import Path
 
 # In memory where there is such a place: a container's disk is read-only, and any disk can stall. What is put there
-# gets a name that nobody can foresee.
+# gets a name that can't be predicted.
 _memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
-# Where the workers' metrics meet. prometheus_client looks for it while it is imported.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # On SIGHUP it is there already, and goes on being counted in.
+# Where workers share their metrics. prometheus_client reads it while it is imported.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # After SIGHUP it is set already and stays in use.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="contacts-metrics-", dir=_memory)
 
 from prometheus_client import multiprocess  # noqa: E402
 
-from contacts_service.api.request_log import LOGGING  # noqa: E402
-from contacts_service.api.server import keep_gunicorn_in_the_envelope, refuse_when_stopped  # noqa: E402
 from contacts_service.app import prepare  # noqa: E402
 from contacts_service.settings import Settings  # noqa: E402
+from contacts_service.web.observability import LOGGING  # noqa: E402
+from contacts_service.web.server import keep_gunicorn_in_the_envelope, refuse_when_stopped  # noqa: E402
 
 _settings = Settings.from_environment()
 keep_gunicorn_in_the_envelope()
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
-worker_class = "contacts_service.api.server.Worker"
+worker_class = "contacts_service.web.server.Worker"
 threads = _settings.threads
 timeout = 30  # Seconds after which a worker that shows no sign of life is replaced.
 graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
@@ -43,7 +43,7 @@ _SILENCE = 30  # Seconds that a client may send or read nothing in the middle of
 
 
 def when_ready(server):  # noqa: ANN001, ANN201
-    """Let no client hold a thread by silence. gunicorn has no setting for it; connections inherit it on Linux."""
+    """Bound how long a silent client holds a thread. gunicorn has no setting; on Linux connections inherit it."""
     refuse_when_stopped(server)
     for listener in server.LISTENERS:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -56,7 +56,7 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201
 
 
 def child_exit(server, worker):  # noqa: ANN001, ANN201, ARG001
-    """Take a worker that ended out of what is counted of those that live."""
+    """Drop a dead worker's gauges."""
     multiprocess.mark_process_dead(worker.pid)
 
 

@@ -1,4 +1,4 @@
-"""Fills, measures and reports: ``python -m benchmarks --size 1000000``."""
+"""Fills the databases, measures and reports: ``python -m benchmarks --size 1000000``."""
 
 import argparse
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import orjson
 
 from benchmarks import report, storage
-from benchmarks.fill import ensure_filled, show
+from benchmarks.fill import ensure_filled, show_progress
 from benchmarks.served import measure_served
 from benchmarks.targets import SMALL
 
@@ -20,29 +20,30 @@ def main() -> None:
     arguments.add_argument("--database", choices=storage.KINDS, action="append", help="only this kind")
     given = arguments.parse_args()
     if given.size < SMALL:
-        arguments.error(f"with fewer than {SMALL} contacts there are not as many matches as searches look for")
+        arguments.error(f"searches need at least {SMALL} contacts")
     kinds = given.database or storage.KINDS
     for kind in kinds:
         for size in sorted({SMALL, given.size}):
             _measure(kind, size, served=size == given.size)
-    results = {kind: of for kind, of in report.read_results().items() if kind in kinds}
+    results = {kind: by_size for kind, by_size in report.read_results().items() if kind in kinds}
     report.print_table(results, given.size)
-    if given.size >= DEFAULT_SIZE and set(kinds) == set(storage.KINDS):  # A quick look is no news.
-        report.write_documents(results, sorted({size for of in results.values() for size in of} - {SMALL}))
+    print(f"Queries and plans: {report.write_plans(results, given.size)}")
+    if given.size >= DEFAULT_SIZE and set(kinds) == set(storage.KINDS):
+        report.write_documents(results, sorted({size for by_size in results.values() for size in by_size} - {SMALL}))
 
 
 def _measure(kind: str, size: int, *, served: bool) -> None:
     fill = ensure_filled(kind, size)
     url = fill.pop("url")
     path = storage.folder() / f"result_{kind}_{size}.json"
-    show(f"{kind}: measuring with {size:,} contacts", 0.0, end="\n")
-    # A process of its own, see measure.py.
+    show_progress(f"{kind}: measuring with {size:,} contacts", 0.0, end="\n")
+    # In another process, see measure.py.
     subprocess.run(
         [sys.executable, "-m", "benchmarks.measure", url, str(size), str(path)], cwd=storage.ROOT, check=True
     )
     result = {**orjson.loads(path.read_bytes()), "fill": fill}
     if served:
-        show(f"{kind}: measuring behind gunicorn", 0.5, end="\n")
+        show_progress(f"{kind}: measuring behind gunicorn", 0.5, end="\n")
         result |= measure_served(url, size)
     path.write_bytes(orjson.dumps(result))
 

@@ -1,4 +1,4 @@
-"""Fills databases of contacts for the benchmarks: ``python -m benchmarks.fill --size 1000000``."""
+"""Fills databases for the benchmarks: ``python -m benchmarks.fill --size 1000000``."""
 
 import argparse
 import os
@@ -12,83 +12,84 @@ from multiprocessing import get_context
 from typing import Any
 
 from benchmarks import fill_postgresql, fill_sqlite, storage
-from benchmarks.people import CHUNK, flow_rows, make_chunk
+from benchmarks.dataset import CHUNK, flow_rows, make_rows
 from benchmarks.targets import SMALL
 
 PROCESSES = 2
-_BAR = 30
+_BAR_WIDTH = 30
 
 
 def ensure_filled(kind: str, size: int) -> dict[str, Any]:
-    """Fill the database unless it is already, and return its URL and how long the fill took."""
-    if not (figures := storage.filled(kind, size)):
+    """Fill the database if necessary, and return the result of the fill with its URL."""
+    if not (result := storage.load_fill_result(kind, size)):
         storage.create_empty(kind, size)
-        figures = _fill(kind, size)
-        storage.mark_filled(kind, size, figures)
-    return {**figures, "url": storage.database_url(kind, size)}
+        result = _fill(kind, size)
+        storage.save_fill_result(kind, size, result)
+    return {**result, "url": storage.database_url(kind, size)}
 
 
 def _fill(kind: str, size: int) -> dict[str, Any]:
     url = storage.database_url(kind, size)
     upgrade = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
     subprocess.run(upgrade, cwd=storage.ROOT, env={**os.environ, "DATABASE_URL": url}, stdout=sys.stderr, check=True)
-    began = time.monotonic()
+    start = time.monotonic()
     counts: dict[str, int] = {}
     stored_at = 0.0
 
-    def step(name: str) -> None:
+    def on_step(name: str) -> None:
         nonlocal stored_at
         stored_at = stored_at or time.monotonic()
-        show(f"{kind}: {name}", 1.0)
+        show_progress(f"{kind}: {name}", 1.0)
 
     backend = fill_sqlite if kind == "sqlite" else fill_postgresql
-    backend.fill(url, _chunks(kind, size, counts, began), step)
-    seconds, rows = time.monotonic() - began, sum(counts.values())
-    show(f"{kind}: {rows:,} rows of {size:,} contacts, {rows / seconds:,.0f} rows/s with indexes", 1.0, end="\n")
+    backend.fill(url, _chunks(kind, size, counts, start), on_step)
+    seconds, rows = time.monotonic() - start, sum(counts.values())
+    text = f"{kind}: {rows:,} rows of {size:,} contacts, {rows / seconds:,.0f} rows/s with indexes"
+    show_progress(text, 1.0, end="\n")
     return {
         "contacts": size,
         "rows": counts,
-        "rows_per_second_stored": rows / (stored_at - began),
+        "rows_per_second_stored": rows / (stored_at - start),
         "rows_per_second": rows / seconds,
         "seconds": seconds,
     }
 
 
-def _chunks(kind: str, size: int, counts: dict[str, int], began: float) -> Iterator[Any]:
-    """Make the rows in other processes, a few chunks ahead of whoever stores them."""
+def _chunks(kind: str, size: int, counts: dict[str, int], start: float) -> Iterator[Any]:
+    """Generate the rows in other processes, a few chunks ahead of the database."""
     flows = {"flow": flow_rows()}
     counts["flow"] = len(flows["flow"])
-    yield flows if kind == "sqlite" else fill_postgresql.copied(flows)
-    waiting: deque[Any] = deque()
-    last = -(-size // CHUNK)
+    yield flows if kind == "sqlite" else fill_postgresql.to_copy_format(flows)
+    pending: deque[Any] = deque()
+    chunks = -(-size // CHUNK)
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-        for chunk in range(last + 2 * PROCESSES):
-            if chunk < last:
-                waiting.append(pool.submit(_make, kind, chunk, size))
-            if chunk >= 2 * PROCESSES or chunk >= last:
-                if not waiting:
+        for chunk in range(chunks + 2 * PROCESSES):
+            if chunk < chunks:
+                pending.append(pool.submit(_make_chunk, kind, chunk, size))
+            if chunk >= 2 * PROCESSES or chunk >= chunks:
+                if not pending:
                     break
-                rows, made = waiting.popleft().result()
-                for table, count in made.items():
+                rows, chunk_counts = pending.popleft().result()
+                for table, count in chunk_counts.items():
                     counts[table] = counts.get(table, 0) + count
                 yield rows
-                stored, rate = counts["contact"], sum(counts.values()) / (time.monotonic() - began)
-                show(f"{kind}: {stored:,} of {size:,} contacts, {rate:,.0f} rows/s", stored / size)
+                stored, rate = counts["contact"], sum(counts.values()) / (time.monotonic() - start)
+                show_progress(f"{kind}: {stored:,} of {size:,} contacts, {rate:,.0f} rows/s", stored / size)
 
 
-def _make(kind: str, chunk: int, size: int) -> tuple[Any, dict[str, int]]:
-    rows = make_chunk(chunk, size)
+def _make_chunk(kind: str, chunk: int, size: int) -> tuple[Any, dict[str, int]]:
+    rows = make_rows(chunk, size)
     counts = {table: len(table_rows) for table, table_rows in rows.items()}
-    return (rows if kind == "sqlite" else fill_postgresql.copied(rows)), counts
+    return (rows if kind == "sqlite" else fill_postgresql.to_copy_format(rows)), counts
 
 
-def show(what: str, part: float, end: str = "") -> None:
-    """Draw a progress bar on a terminal; elsewhere write only lines that end something."""
-    done = int(part * _BAR)
+def show_progress(text: str, share: float, end: str = "") -> None:
+    """Draw a progress bar on a terminal; elsewhere write only texts with an ``end``."""
+    filled = int(share * _BAR_WIDTH)
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r[{'#' * done}{'.' * (_BAR - done)}] {what}\033[K{end}")
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {text}\033[K{end}")
     elif end:
-        sys.stderr.write(what + end)
+        sys.stderr.write(text + end)
     sys.stderr.flush()
 
 
@@ -98,10 +99,10 @@ def main() -> None:
     arguments.add_argument("--database", choices=storage.KINDS, action="append", help="only this kind")
     given = arguments.parse_args()
     if given.size < SMALL:
-        arguments.error(f"with fewer than {SMALL} contacts there are not as many matches as searches look for")
+        arguments.error(f"searches need at least {SMALL} contacts")
     for kind in given.database or storage.KINDS:
-        figures = ensure_filled(kind, given.size)
-        print(f"{kind}: {figures['contacts']:,} contacts, filled in {figures['seconds']:.0f} s")
+        result = ensure_filled(kind, given.size)
+        print(f"{kind}: {result['contacts']:,} contacts, filled in {result['seconds']:.0f} s")
 
 
 if __name__ == "__main__":

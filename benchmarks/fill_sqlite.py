@@ -1,4 +1,4 @@
-"""Fills a SQLite database whose tables are there already."""
+"""Fills a SQLite database that has its tables."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.people import COLUMNS, COUNTED, Rows
+from benchmarks.dataset import COLUMNS, COUNTER_QUERY, Rows
 
 _OBJECTS = "SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL ORDER BY rootpage"
 
@@ -15,10 +15,10 @@ def connect(url: str) -> sqlite3.Connection:
     return sqlite3.connect(urlsplit(url).path, isolation_level=None)
 
 
-def fill(url: str, chunks: Iterable[Rows], step: Any) -> None:
-    """Store the chunks, then make the indexes. ``step`` is told what begins."""
+def fill(url: str, chunks: Iterable[Rows], on_step: Any) -> None:
+    """Store the chunks, then create the indexes and triggers; ``on_step`` is called with the name of each step."""
     with closing(connect(url)) as connection:
-        # Whoever stops this fills anew, so nothing has to survive a crash.
+        # An interrupted fill starts again, so nothing has to survive a crash.
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "cache_size = -1000000"):
             connection.execute(f"PRAGMA {pragma}")
         triggers = connection.execute(_OBJECTS, ("trigger",)).fetchall()
@@ -32,12 +32,11 @@ def fill(url: str, chunks: Iterable[Rows], step: Any) -> None:
                 connection.executemany(_insert(table), table_rows)
             connection.execute("COMMIT")
         for name, definition in indexes:
-            step(name)
+            on_step(name)
             connection.execute(definition)
-        step("contact_search")  # What the triggers would have kept.
+        on_step("contact_search")  # From here on what the dropped triggers would have written.
         connection.execute("INSERT INTO contact_search (contact_search) VALUES ('rebuild')")
-        for statement in COUNTED:
-            connection.execute(statement)
+        connection.execute(COUNTER_QUERY)
         for _, definition in triggers:
             connection.execute(definition)
         connection.execute("PRAGMA locking_mode = NORMAL")

@@ -1,4 +1,4 @@
-"""gunicorn's settings for the floor: those of the service, without what the service does when a worker starts."""
+"""The gunicorn settings of the floor: those of the service, without its hook for new workers."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 

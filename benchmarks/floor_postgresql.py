@@ -1,4 +1,4 @@
-"""What the floor does differently on PostgreSQL: connection, transactions, forms of values, search."""
+"""PostgreSQL for the floor: connection, transactions, value formats and search."""
 
 import threading
 from contextlib import AbstractContextManager
@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 from psycopg.types.string import TextLoader
 
-LOCKED = " FOR UPDATE"
+FOR_UPDATE = " FOR UPDATE"
 _local = threading.local()
 _url = ""
 
 
-def use(url: str) -> None:
+def use_database(url: str) -> None:
     global _url  # noqa: PLW0603 - One process, one database, as in the service.
     _url = url
     _local.__dict__.clear()
@@ -24,7 +24,7 @@ def _connection() -> psycopg.Connection[Any]:
     try:
         return _local.connection
     except AttributeError:
-        options = "-c statement_timeout=120000 -c timezone=UTC -c work_mem=32MB -c jit=off -c enable_seqscan=off"
+        options = "-c statement_timeout=120000 -c timezone=UTC -c work_mem=32MB -c jit=off"
         connection = psycopg.connect(_url, autocommit=True, options=options)
         connection.adapters.register_loader("uuid", TextLoader)
         connection.adapters.register_loader("json", TextLoader)
@@ -33,50 +33,50 @@ def _connection() -> psycopg.Connection[Any]:
 
 
 @cache
-def _with_percent(sql: str) -> str:
+def _to_psycopg(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
-def run(sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
-    return _connection().execute(_with_percent(sql), values).fetchall()
+def execute(sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+    return _connection().execute(_to_psycopg(sql), values).fetchall()
 
 
-def writing() -> AbstractContextManager[Any]:
+def transaction() -> AbstractContextManager[Any]:
     return _connection().transaction()
 
 
-def stored(moment: datetime) -> datetime:
-    return moment
+def to_column(time: datetime) -> datetime:
+    return time
 
 
-def answered(moment: datetime | None) -> datetime | None:
-    return moment
+def to_json(time: datetime | None) -> datetime | None:
+    return time
 
 
-def is_open(last_inbound_at: datetime | None, now: datetime) -> bool:
+def is_window_open(last_inbound_at: datetime | None, now: datetime) -> bool:
     return last_inbound_at is not None and now - last_inbound_at < timedelta(hours=24)
 
 
-def matching(term: str) -> tuple[str, list[str]]:
-    """The condition of a search for one term, and its values."""
-    found, values = _found(term)
-    return f"pk = ANY(ARRAY(SELECT contact_id FROM contact_search WHERE {found}))", values
+def search_condition(term: str) -> tuple[str, list[str]]:
+    """A contact matches the term, through the search index; with the values."""
+    condition, values = _gram_condition(term)
+    return f"pk = ANY(ARRAY(SELECT contact_id FROM contact_search WHERE {condition}))", values
 
 
-def testing(term: str) -> tuple[str, list[str]]:
-    """The same without an index, to test rows in an order that another index gives."""
+def scan_condition(term: str) -> tuple[str, list[str]]:
+    """A contact matches the term, tested row by row; with the values."""
     return "strpos(search_text, ?) > 0", [term]
 
 
-def counting(term: str) -> tuple[str, list[str]]:
-    """The statement that counts the matches of one term through the index, and its values."""
-    found, values = _found(term)
-    return f"SELECT COUNT(*) FROM contact_search WHERE {found}", values
+def count_query(term: str) -> tuple[str, list[str]]:
+    """Count the matches of the term through the search index; with the values."""
+    condition, values = _gram_condition(term)
+    return f"SELECT COUNT(*) FROM contact_search WHERE {condition}", values
 
 
-def _found(term: str) -> tuple[str, list[str]]:
-    """Look the term up: grams have six characters, those of one and two are marked by a space."""
-    found = "contact_grams(search_text) @@ ?::tsquery"
+def _gram_condition(term: str) -> tuple[str, list[str]]:
+    """Grams have up to six characters; those of one and two start with a space."""
+    condition = "contact_grams(search_text) @@ ?::tsquery"
     if len(term) <= 6:
-        return found, [f"' {term}'" if len(term) < 3 else f"'{term}':*"]
-    return f"{found} AND strpos(search_text, ?) > 0", [f"'{term[:6]}' & '{term[-6:]}'", term]
+        return condition, [f"' {term}'" if len(term) < 3 else f"'{term}':*"]
+    return f"{condition} AND strpos(search_text, ?) > 0", [f"'{term[:6]}' & '{term[-6:]}'", term]

@@ -1,4 +1,4 @@
-"""What the floor does differently on SQLite: connection, transactions, forms of values, search."""
+"""SQLite for the floor: connection, transactions, value formats and search."""
 
 import sqlite3
 import threading
@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.people import written
+from benchmarks.dataset import to_timestamp
 
-LOCKED = ""  # A transaction holds the whole database.
+FOR_UPDATE = ""  # A write transaction locks the whole database.
 _local = threading.local()
 _path = ""
 
 
-def use(url: str) -> None:
+def use_database(url: str) -> None:
     global _path  # noqa: PLW0603 - One process, one database, as in the service.
     _path = urlsplit(url).path
     _local.__dict__.clear()
@@ -32,12 +32,12 @@ def _connection() -> sqlite3.Connection:
         return connection
 
 
-def run(sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+def execute(sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
     return _connection().execute(sql, values).fetchall()
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def transaction() -> Iterator[None]:
     connection = _connection()
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -48,34 +48,34 @@ def writing() -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def stored(moment: datetime) -> str:
-    return written(moment)
+def to_column(time: datetime) -> str:
+    return to_timestamp(time)
 
 
-def answered(moment: str | None) -> str | None:
-    """Write a stored moment as orjson writes a datetime: without a fraction that is zero."""
-    return moment.replace(".000000Z", "Z") if moment else None
+def to_json(time: str | None) -> str | None:
+    """Drop a fraction of zero, as orjson does for a datetime."""
+    return time.replace(".000000Z", "Z") if time else None
 
 
-def is_open(last_inbound_at: str | None, now: datetime) -> bool:
-    return last_inbound_at is not None and last_inbound_at > written(now - timedelta(hours=24))
+def is_window_open(last_inbound_at: str | None, now: datetime) -> bool:
+    return last_inbound_at is not None and last_inbound_at > to_timestamp(now - timedelta(hours=24))
 
 
-def matching(term: str) -> tuple[str, list[str]]:
-    """The condition of a search for one term, and its values."""
-    return "pk IN (SELECT rowid FROM contact_search WHERE contact_search MATCH ?)", [_query(term)]
+def search_condition(term: str) -> tuple[str, list[str]]:
+    """A contact matches the term, through the search index; with the values."""
+    return "pk IN (SELECT rowid FROM contact_search WHERE contact_search MATCH ?)", [_match_query(term)]
 
 
-def testing(term: str) -> tuple[str, list[str]]:
-    """The same without an index, to test rows in an order that another index gives."""
+def scan_condition(term: str) -> tuple[str, list[str]]:
+    """A contact matches the term, tested row by row; with the values."""
     return "instr(search_text, ?) > 0", [term]
 
 
-def counting(term: str) -> tuple[str, list[str]]:
-    """The statement that counts the matches of one term through the index, and its values."""
-    return "SELECT COUNT(*) FROM contact_search WHERE contact_search MATCH ?", [_query(term)]
+def count_query(term: str) -> tuple[str, list[str]]:
+    """Count the matches of the term through the search index; with the values."""
+    return "SELECT COUNT(*) FROM contact_search WHERE contact_search MATCH ?", [_match_query(term)]
 
 
-def _query(term: str) -> str:
-    """What begins with the term; grams have twelve characters, and no term here has more."""
+def _match_query(term: str) -> str:
+    """Match words that start with the term: they have up to twelve characters, and no term here is longer."""
     return f'"{term}"*'

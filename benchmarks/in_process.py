@@ -1,4 +1,4 @@
-"""Calls a WSGI application in this process and takes the time, without server and sockets."""
+"""Calls WSGI applications in this process and measures the time, without server and sockets."""
 
 import statistics
 import time
@@ -12,22 +12,22 @@ from werkzeug.test import EnvironBuilder
 
 from benchmarks.operations import Request
 
-MOST_ROUNDS = 400
-# At least so many rounds, and of what takes very long at least so few.
-_LEAST_ROUNDS, _LEAST_SLOW_ROUNDS, _VERY_LONG = 7, 3, 5
+_MAX_ROUNDS, _MIN_ROUNDS = 400, 7
+# Slow candidates may stop after fewer rounds, when they have used a multiple of their time.
+_MIN_SLOW_ROUNDS, _SLOW_FACTOR = 3, 5
 
 
-class Refused(Exception):
-    """An answer that is no success."""
+class UnexpectedStatus(Exception):
+    """A response other than 2xx."""
 
 
 def _start_response(status: str, headers: Any, _: Any = None) -> Callable[[bytes], object]:
     if status[0] != "2":
-        raise Refused(status, headers)
+        raise UnexpectedStatus(status, headers)
     return lambda _: None
 
 
-def environ_of(request: Request, headers: dict[str, str]) -> dict[str, Any]:
+def make_environ(request: Request, headers: dict[str, str]) -> dict[str, Any]:
     body = orjson.dumps(request.body) if request.body else None
     return EnvironBuilder(
         request.path,
@@ -41,54 +41,55 @@ def environ_of(request: Request, headers: dict[str, str]) -> dict[str, Any]:
 
 
 def call(app: Flask, environ: dict[str, Any]) -> bytes:
-    answer = app(environ, _start_response)
+    response = app(environ, _start_response)
     try:
-        return b"".join(answer)
+        return b"".join(response)
     finally:
-        answer.close()  # type: ignore[attr-defined]
+        response.close()  # type: ignore[attr-defined]
 
 
-def timed(app: Flask, request: Request, headers: dict[str, str]) -> float:
-    """Seconds that the application takes for a request, its making not counted."""
-    environ = environ_of(request, headers)
-    began = time.perf_counter()
+def time_request(app: Flask, request: Request, headers: dict[str, str]) -> float:
+    """Seconds that the application takes for a request."""
+    environ = make_environ(request, headers)
+    start = time.perf_counter()
     call(app, environ)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def data_of(app: Flask, request: Request, headers: dict[str, str]) -> Any:
-    return orjson.loads(call(app, environ_of(request, headers)))["data"]
+def fetch_data(app: Flask, request: Request, headers: dict[str, str]) -> Any:
+    return orjson.loads(call(app, make_environ(request, headers)))["data"]
 
 
-def interleaved(contenders: dict[str, Callable[[int], float]], budget: float) -> dict[str, float]:
-    """Let each take its turn, round by round, for about ``budget`` seconds; return the median seconds of each.
+def median_times(candidates: dict[str, Callable[[int], float]], seconds: float) -> dict[str, float]:
+    """Call the candidates in turn for about ``seconds``; return the median time of each.
 
-    The order changes from round to round, so that nobody always comes after the same other.
+    The order rotates from round to round, so that no candidate always follows the same other one.
     """
-    began = time.monotonic()
-    for warm_up in range(3):
-        if time.monotonic() - began < budget:
-            for take in contenders.values():
-                take(warm_up)
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders.items())
-    began = time.monotonic()
-    for turn in range(MOST_ROUNDS):
-        took = time.monotonic() - began
-        if (turn >= _LEAST_ROUNDS and took > budget) or (turn >= _LEAST_SLOW_ROUNDS and took > _VERY_LONG * budget):
+    start = time.monotonic()
+    for round_number in range(3):  # To warm up.
+        if time.monotonic() - start < seconds:
+            for candidate in candidates.values():
+                candidate(round_number)
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    order = list(candidates.items())
+    start = time.monotonic()
+    for round_number in range(_MAX_ROUNDS):
+        elapsed = time.monotonic() - start
+        is_over = round_number >= _MIN_ROUNDS and elapsed > seconds
+        if is_over or (round_number >= _MIN_SLOW_ROUNDS and elapsed > _SLOW_FACTOR * seconds):
             break
-        for name, take in order:
-            times[name].append(take(turn))
+        for name, candidate in order:
+            times[name].append(candidate(round_number))
         order = [*order[1:], order[0]]
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
-def query_time(run: Callable[..., Any], sql: str, values: list[Any]) -> Callable[[int], float]:
-    """Make a contender of a bare query."""
+def query_timer(execute: Callable[..., Any], sql: str, values: list[Any]) -> Callable[[int], float]:
+    """Make a candidate of a bare query."""
 
-    def take(_: int) -> float:
-        began = time.perf_counter()
-        run(sql, values)
-        return time.perf_counter() - began
+    def time_query(_: int) -> float:
+        start = time.perf_counter()
+        execute(sql, values)
+        return time.perf_counter() - start
 
-    return take
+    return time_query

@@ -1,7 +1,6 @@
-"""The API key that benchmarks send, where the service knows keys."""
+"""The API key that benchmarks send, created by the command line of the service."""
 
 import os
-import re
 import subprocess
 import sys
 
@@ -10,15 +9,12 @@ from benchmarks.storage import ROOT
 _SCOPES = ("contacts:read", "contacts:write", "contacts:delete")
 
 
-def headers_for(url: str) -> dict[str, str]:
-    """Make a key in the database and the header that sends it; nothing where the service has no keys."""
-    flask = [sys.executable, "-m", "flask", "--app", "wsgi", "keys"]
+def headers_for(url: str, account: str | None = None) -> dict[str, str]:
+    """Create a key in the database, limited to the account if one is given, and return the header that sends it."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "keys", "create", "benchmark"]
+    command += [part for scope in _SCOPES for part in ("--scope", scope)]
+    command += ["--account", account] if account else []
     environment = {**os.environ, "DATABASE_URL": url}
-    if subprocess.run([*flask, "--help"], cwd=ROOT, env=environment, capture_output=True, check=False).returncode:
-        return {}
-    scopes = [part for scope in _SCOPES for part in ("--scope", scope)]
-    created = subprocess.run(
-        [*flask, "create", "benchmark", *scopes], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    key = re.findall(r"\S{32,}", created.stdout)[-1]
+    created = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    key = created.stdout.split()[-1]
     return {"Authorization": f"Bearer {key}"}

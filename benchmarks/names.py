@@ -1,7 +1,7 @@
-"""Names as a business's contacts have them: many scripts, a few common names and a long tail.
+"""Names of contacts: many scripts, a few common names and a long tail.
 
-Words that searches look for are planted (see people.py), so none of them may come up here by chance: no name holds
-the letter q, Maria, Hannelore, Marisandra, Annalena or the character 龍. measure.py checks the totals.
+They must not contain the names that searches look for (PlantedName in dataset.py): the letter q, Maria, Hannelore,
+Marisandra, Annalena and the character 龍. measure.py checks the totals.
 """
 
 import random
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Script(NamedTuple):
-    """How people of some countries are called."""
+    """Names and country codes of one script or group of languages."""
 
     share: int
     country_codes: tuple[str, ...]
@@ -90,31 +90,31 @@ _BEGINNINGS = "Ban Car Dol Fen Gar Hol Kir Lum Mor Nor Pel Ros Sal Tor Ver Wes Y
 _MIDDLES = "a e i o u ari eno ilu oba uge".split()
 _ENDINGS = "cz dale ford gard holm kamp land mont nick pool rath sen ton vall wood zar".split()
 _SHARES = [script.share for script in SCRIPTS]
-_GREETINGS = ("🌻", "✨", "⚡", "🙏", "(work)", "💫")
+_EMOJI = ("🌻", "✨", "⚡", "🙏", "(work)", "💫")
 
 
-def choose_script(chance: random.Random) -> Script:
-    return chance.choices(SCRIPTS, _SHARES)[0]
+def choose_script(rng: random.Random) -> Script:
+    return rng.choices(SCRIPTS, _SHARES)[0]
 
 
-def full_name(script: Script, chance: random.Random) -> str:
-    """Make a name; half of the Latin last names are of the long tail."""
-    first = chance.choice(script.first_names)
-    if script.joiner and script.first_names[0].isascii() and chance.random() < 0.5:
-        last = chance.choice(_BEGINNINGS) + chance.choice(_MIDDLES) + chance.choice(_ENDINGS)
+def full_name(script: Script, rng: random.Random) -> str:
+    """A full name; half of the Latin last names are from the long tail."""
+    first = rng.choice(script.first_names)
+    if script.joiner and script.first_names[0].isascii() and rng.random() < 0.5:
+        last = rng.choice(_BEGINNINGS) + rng.choice(_MIDDLES) + rng.choice(_ENDINGS)
     elif script.joiner:
-        last = chance.choice(script.last_names)
+        last = rng.choice(script.last_names)
     else:
-        last = "".join(chance.choices(script.last_names, k=chance.choice((1, 2, 2))))
+        last = "".join(rng.choices(script.last_names, k=rng.choice((1, 2, 2))))
     return f"{first}{script.joiner}{last}"
 
 
-def profile_name(script: Script, chance: random.Random) -> str:
-    """Make what a person calls himself: a first name, a nickname, something with an emoji."""
-    first = chance.choice(script.first_names)
-    kind = chance.random()
-    if kind < 0.6:
+def profile_name(script: Script, rng: random.Random) -> str:
+    """A WhatsApp profile name: a first name, one with an emoji, or a nickname."""
+    first = rng.choice(script.first_names)
+    choice = rng.random()
+    if choice < 0.6:
         return first
-    if kind < 0.8:
-        return f"{first} {chance.choice(_GREETINGS)}"
-    return f"{first.lower()}{chance.randrange(100)}"
+    if choice < 0.8:
+        return f"{first} {rng.choice(_EMOJI)}"
+    return f"{first.lower()}{rng.randrange(100)}"

@@ -1,13 +1,13 @@
-"""Tells whose code the time of an operation goes to, by a profile of it."""
+"""Attributes the time of an operation to libraries and layers, by a profile of it."""
 
 import cProfile
 import pstats
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 CALLS = 300
-# By a part of the path of the file that holds a function; the first that fits.
+# The owner of a function, by a part of its path; the first match counts.
 _OWNERS = (
     ("/flask_smorest/", "Flask"),
     ("/flask/", "Flask"),
@@ -17,17 +17,18 @@ _OWNERS = (
     ("/peewee", "Peewee"),
     ("/psycopg", "driver and database"),
     ("/prometheus_client/", "metrics"),
-    ("/benchmarks/floor", "the floor's own"),
-    ("/contacts_service/models/", "models"),
-    ("/contacts_service/services/", "services"),
-    ("/contacts_service/", "api"),
+    ("/benchmarks/floor", "floor"),
+    ("/contacts_service/db/", "db"),
+    ("/contacts_service/web/", "web"),
+    ("/contacts_service/", "resources"),
     ("/schemas/", "marshmallow"),
 )
 _BUILT_IN = {"sqlite3": "driver and database", "orjson": "orjson"}
+_MAX_DEPTH = 8
 
 
 def profile(call: Callable[[Any], Any], requests: list[Any]) -> dict[str, float]:
-    """Share of the profiled time by owner; what Python and its library do counts for whoever called them."""
+    """Share of the profiled time by owner; time in Python and its standard library counts for the caller."""
     profiler = cProfile.Profile()
     profiler.enable()
     for request in requests:
@@ -36,29 +37,29 @@ def profile(call: Callable[[Any], Any], requests: list[Any]) -> dict[str, float]
     stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
     shares: Counter[str] = Counter()
     for function, (_, _, own_time, _, callers) in stats.items():
-        for owner, part in _owners(function, callers, stats, depth=8).items():
-            shares[owner] += own_time * part
+        for owner, share in _owners(function, callers, stats, _MAX_DEPTH).items():
+            shares[owner] += own_time * share
     total = shares.total()
     return {owner: share / total for owner, share in shares.most_common()}
 
 
 def _owners(function: Any, callers: Any, stats: Any, depth: int) -> dict[str, float]:
-    """Who answers for a function, and for which part of it: its own file, or whoever called it."""
+    """Split a function between owners: the owner of its file, or those of its callers by their time in it."""
     if owner := _owner(function):
         return {owner: 1.0}
-    times = {caller: figures[2] for caller, figures in callers.items() if caller != function}
-    whole = sum(times.values())
-    if not whole or not depth:
+    times = {caller: entry[2] for caller, entry in callers.items() if caller != function}
+    total = sum(times.values())
+    if not total or not depth:
         return {"Python": 1.0}
-    parts: Counter[str] = Counter()
+    shares: dict[str, float] = defaultdict(float)
     for caller, time in times.items():
-        for owner, part in _owners(caller, stats[caller][4], stats, depth - 1).items():
-            parts[owner] += part * time / whole
-    return parts
+        for owner, share in _owners(caller, stats[caller][4], stats, depth - 1).items():
+            shares[owner] += share * time / total
+    return shares
 
 
 def _owner(function: Any) -> str | None:
     path, _, name = function
     if path == "~":
-        return next((owner for mark, owner in _BUILT_IN.items() if mark in name), None)
-    return next((owner for mark, owner in _OWNERS if mark in path), None)
+        return next((owner for part, owner in _BUILT_IN.items() if part in name), None)
+    return next((owner for part, owner in _OWNERS if part in path), None)

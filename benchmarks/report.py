@@ -1,8 +1,10 @@
-"""Tells what was measured: one table on the terminal, docs/benchmarks.md and docs/benchmarks.svg."""
+"""Reports the results: a table on the terminal, query plans in a text file, docs/benchmarks.md with its chart."""
 
 import os
 import platform
 import sqlite3
+from collections import Counter
+from pathlib import Path
 
 import orjson
 
@@ -12,35 +14,48 @@ from benchmarks.targets import Results, Target, targets
 
 _DOCS = storage.ROOT / "docs"
 _TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-_LONGEST_SQL = 160
 
 
 def read_results() -> Results:
-    """Read what was measured of databases that are as a fill would make them today."""
+    """Read the results of databases that match the current schema and generated rows."""
     results: Results = {}
     for kind in storage.KINDS:
         for path in storage.folder().glob(f"result_{kind}_*.json"):
             result = orjson.loads(path.read_bytes())
-            if storage.filled(kind, result["contacts"]):
+            if storage.load_fill_result(kind, result["contacts"]):
                 results.setdefault(kind, {})[result["contacts"]] = result
     return results
 
 
 def print_table(results: Results, size: int) -> None:
-    """Print every target, what was measured of it, and a mark where it is missed."""
+    """Print every target with its measured values; missed ones are marked with an exclamation mark."""
     found = targets(results, size)
     kinds = list(found[0].measured)
     width = max(len(target.name) for target in found)
     print(f"{size:,} contacts".ljust(width), *(f"{_TITLES[kind]:>14}" for kind in kinds), f"{'target':>14}")
     for target in found:
-        cells = [_figure(target, kind) + (" " if target.is_met(kind) else "!") for kind in kinds]
-        print(
-            target.name.ljust(width), *(f"{cell:>14}" for cell in cells), f"{'≤ ' + _number(target.most, target):>14}"
-        )
+        cells = [_value(target, kind) + (" " if target.is_met(kind) else "!") for kind in kinds]
+        limit = f"≤ {_number(target.limit, target)}"
+        print(target.name.ljust(width), *(f"{cell:>14}" for cell in cells), f"{limit:>14}")
+
+
+def write_plans(results: Results, size: int) -> Path:
+    """Write the SQL of every operation and its query plans to a text file beside the databases."""
+    parts = []
+    for kind, by_size in results.items():
+        for name, operation in by_size.get(size, {"operations": {}})["operations"].items():
+            parts.append(f"== {_TITLES[kind]}: {name}")
+            for query in operation["queries"]:
+                parts.append(" ".join(query["sql"].split()))
+                parts += [f"    {line}" for line in query["plan"]]
+            parts.append("")
+    path = storage.folder() / f"plans_{size}.txt"
+    path.write_text("\n".join(parts))
+    return path
 
 
 def write_documents(results: Results, sizes: list[int]) -> None:
-    """Write the page and its chart from the results of these sizes; the first is the one that the chart shows."""
+    """Write the page for these sizes and the chart for the first of them."""
     sizes = [size for size in sizes if any(size in by_size for by_size in results.values())]
     first = sizes[0]
     parts = [_INTRODUCTION, f"Measured on {_machine()}, PostgreSQL with its default settings.\n"]
@@ -48,8 +63,7 @@ def write_documents(results: Results, sizes: list[int]) -> None:
     for size in sizes:
         parts += [f"## {size:,} contacts\n", _target_table(targets(results, size)), _time_table(results, size)]
         parts.append(_served_table(results, size))
-    parts += [_EXPLANATIONS, "## Whose code the time goes to\n", _PROFILES, _profile_table(results, first)]
-    parts += ["## Fill\n", _fill_table(results), f"## Queries and plans, {first:,} contacts\n", _plans(results, first)]
+    parts += [_MISSED_TARGETS, _PROFILES, _profile_table(results, first), "## Fill\n", _fill_table(results)]
     (_DOCS / "benchmarks.md").write_text("\n".join(part for part in parts if part).rstrip() + "\n")
     ratios = [target for target in targets(results, first) if target.name.endswith("÷ floor")]
     (_DOCS / "benchmarks.svg").write_text(draw(ratios, f"Service ÷ floor, {first:,} contacts"))
@@ -57,64 +71,59 @@ def write_documents(results: Results, sizes: list[int]) -> None:
 
 _INTRODUCTION = """# Benchmarks
 
-`make bench` fills databases of 10,000 and a million contacts and measures the service on both, `make bench-full` with
-ten million; this page and its chart are what they write. The databases are kept in `~/.cache/contacts-bench`, or
-where `CONTACTS_BENCH_DATA` says.
+`make bench` measures the service on SQLite and PostgreSQL with 10,000 and one million contacts, `make bench-full` with
+ten million. Both write this page and its chart. They keep the databases, the results and the query plans in
+`~/.cache/contacts-bench`, or in the folder that `CONTACTS_BENCH_DATA` names.
 
-Every operation is compared with its **floor**: a bare Flask route with SQL written by hand, the driver and orjson,
-on the same database with the same answer (`benchmarks/floor.py`). Both take turns in one process; the ratio is that
-of their medians. Times differ from machine to machine, ratios less so.
+Each operation is compared with a **floor**: a bare Flask route with hand-written SQL, the driver and orjson, which
+gives the same response from the same database (`benchmarks/floor.py`). Requests alternate between the two in one
+process, and a ratio is that of their medians. Times differ between machines, ratios less so.
 
-- The contacts are made up: 20 accounts whose sizes follow Zipf's law, names in eleven scripts, 30 % assigned to 200
-  users, tags, sessions, and the messages of the last week. Names that searches look for are planted, so that it is
-  known how many contacts match.
-- SQLite has no statistics, as the service never runs `ANALYZE`; with them no plan of these operations was better.
-- "Growth" compares the service's median with that of 10,000 contacts; accounts and assignees grow along.
-- Behind gunicorn both run with the settings of `make run`; the load comes from a process of its own over eight kept
-  connections, on the same machine.
-- The container image adds 29.5 MB to its base, by `docker history`; `make bench` doesn't build it.
+- The contacts are generated: 20 accounts whose sizes follow Zipf's law, names in eleven scripts, 30 % assigned to 200
+  users, with tags, sessions and the messages of the last week. The names that searches look for are inserted at a
+  known frequency.
+- Growth is the service's median divided by that with 10,000 contacts; accounts and assignees grow in proportion.
+- The service never runs `ANALYZE`, so SQLite plans without statistics.
+- gunicorn runs both with the settings of `make run`; the load comes from another process over eight persistent
+  connections.
+- The container image adds 29.5 MB to its base image (`docker history`, not part of `make bench`).
 """
+_MISSED_TARGETS = """## Missed targets
 
-
-_EXPLANATIONS = """## What stands in the way of the targets that are missed
-
-- **A request ÷ floor.** The floor asks nobody for a key, validates nothing, logs and counts nothing, and sends no
-  headers but two. What the service does beside is a few dozen microseconds, whatever the operation: the key's hash, the
-  id and the log line, five observations for Prometheus, the rules of the address, a place among those that may wait for
-  the database, a look at its connection, and headers. A list adds the dict of each row, and a recorded message the
-  validation of a nested body and one more query, which tells a repeated message. More than half of a small request on
-  SQLite is Flask and Werkzeug; the table below has the shares.
-- **Growth and 1.2 counts.** A total is exact, so each match of a search is counted: one contact in twenty is a thousand
-  times as many at ten million as at ten thousand. Beside the database's own count of them nearly nothing is left to
-  save. A page in the middle steps over all that stand before it, in the index alone; neither database knows how many
-  entries a branch of an index holds. Whoever walks far takes cursors.
-- **A search of 1,000 matches ÷ get.** Found and counted they are within a fraction of a millisecond, but whose message
-  is newest stands in a thousand rows, each on another page of the table, and the floor reads them too. The order in the
-  search index would spare that, and have every message write to it. On PostgreSQL a word of more than six letters is
-  looked up as two grams, one of which may be common: the hundred matches share theirs with a frequent name.
-- **Growth of writes on PostgreSQL.** With ten million contacts the floor's create and update grow by 1.7 to 1.8 times
-  as well: a name's grams go to some sixty places of an index of 1.5 GB, of which the server's default settings keep a
-  twelfth in its own memory.
-- **Queries of a list.** Where there are three, one renews the copy of the keys in memory, as happens every two seconds.
-- **A cursor ÷ first page.** The floor's cursors cost 1.1 to 1.2 times its first page: a longer condition has to be met.
-  The service also makes sure that a cursor is one of its own, and of the same list.
+- **Ratio to the floor.** The floor checks no key, validates nothing and writes neither logs nor metrics. This costs the
+  service a few dozen microseconds for each request. A list also builds a dict for each row; a recorded message has a
+  nested body to validate and one more query, which detects repeated messages.
+- **Growth of searches and of a page in the middle.** Totals are exact, so every match is counted, and an offset skips
+  the entries before it one by one. The databases' own count takes almost all of that time. Cursors avoid the offset.
+- **A search of 1,000 matches ÷ get.** Sorting reads the time of the last message from a thousand table rows, and the
+  floor does the same. Keeping that time in the search index would cost an index update for each message. On
+  PostgreSQL a word of more than six letters is looked up by two grams, one of which may be common.
+- **Growth of writes on PostgreSQL.** With ten million contacts create and update of the floor grow 1.7 to 1.8 times as
+  well: the grams of a name go to about sixty places of an index of 1.5 GB, twelve times PostgreSQL's default buffers.
+- **Queries of a list.** A third query refreshes the keys in memory, which happens every two seconds.
+- **Cursor ÷ first page.** The query has a longer condition: for the floor the ratio is 1.1 to 1.2 too. The service also
+  checks that the cursor belongs to this list.
 """
-_PROFILES = """Shares of a profile, which makes calls of functions look dearer than they are: what a request's time
-goes to between the server and the driver. What Python and its library do counts for whoever called them.
+_PROFILES = """## Profiles
+
+Shares of the profiled time. A profiler makes function calls look more expensive than they are. Time in Python and its
+standard library counts for the caller.
 """
 
 
 def _profile_table(results: Results, size: int) -> str:
     found = {kind: by_size[size]["profiles"] for kind, by_size in results.items() if size in by_size}
-    shares = [shares for profiles in found.values() for sides in profiles.values() for shares in sides.values()]
-    owners = sorted(
-        {owner for each in shares for owner in each}, key=lambda owner: -sum(e.get(owner, 0) for e in shares)
-    )
+    totals: Counter[str] = Counter()
+    for profiles in found.values():
+        for sides in profiles.values():
+            for shares in sides.values():
+                totals.update(shares)
+    owners = [owner for owner, _ in totals.most_common()]
     rows = [["", "", "", *owners]]
     for kind, profiles in found.items():
         for name, sides in profiles.items():
-            for side, of in sides.items():
-                rows.append([name, _TITLES[kind], side, *(f"{of.get(owner, 0):.0%}" for owner in owners)])
+            for side, shares in sides.items():
+                rows.append([name, _TITLES[kind], side, *(f"{shares.get(owner, 0):.0%}" for owner in owners)])
     return _table(rows)
 
 
@@ -124,8 +133,8 @@ def _target_table(found: list[Target]) -> str:
     for target in found:
         missed = [_TITLES[kind] for kind in kinds if not target.is_met(kind)]
         verdict = "yes" if not missed else "no" if len(missed) == len(kinds) else f"not on {missed[0]}"
-        figures = [_figure(target, kind) for kind in kinds]
-        rows.append([target.name, f"≤ {_number(target.most, target)}", *figures, verdict])
+        values = [_value(target, kind) for kind in kinds]
+        rows.append([target.name, f"≤ {_number(target.limit, target)}", *values, verdict])
     return _table(rows)
 
 
@@ -137,8 +146,9 @@ def _time_table(results: Results, size: int) -> str:
     for name in next(iter(by_kind.values())):
         row = [name]
         for operations in by_kind.values():
-            of = operations[name]
-            row += [f"{of['service'] * 1000:.2f}", f"{of['floor'] * 1000:.2f}", str(len(of["queries"]))]
+            operation = operations[name]
+            milliseconds = [f"{operation[side] * 1000:.2f}" for side in ("service", "floor")]
+            row += [*milliseconds, str(len(operation["queries"]))]
         rows.append(row)
     return _table(rows)
 
@@ -149,13 +159,10 @@ def _served_table(results: Results, size: int) -> str:
         for name, sides in by_size.get(size, {}).get("served", {}).items():
             row = [name, _TITLES[kind]]
             for side in ("service", "floor"):
-                of = sides[side]
-                refused = f" ({of['refused']} refused)" if of["refused"] else ""
-                row += [
-                    f"{of['requests_per_second']:,.0f}{refused}",
-                    f"{of['p50'] * 1000:.1f}",
-                    f"{of['p99'] * 1000:.1f}",
-                ]
+                result = sides[side]
+                refused = f" ({result['refused']} refused)" if result["refused"] else ""
+                row.append(f"{result['requests_per_second']:,.0f}{refused}")
+                row += [f"{result[percentile] * 1000:.1f}" for percentile in ("p50", "p99")]
             rows.append(row)
     return _table(rows) if rows[1:] else ""
 
@@ -172,26 +179,6 @@ def _fill_table(results: Results) -> str:
     return _table(rows)
 
 
-def _plans(results: Results, size: int) -> str:
-    parts = []
-    for kind, by_size in results.items():
-        for name, operation in by_size.get(size, {"operations": {}})["operations"].items():
-            parts.append(f"<details><summary>{_TITLES[kind]}: {name}</summary>\n\n```")
-            for query in operation["queries"]:
-                sql = " ".join(query["sql"].split())
-                parts.append(sql if len(sql) <= _LONGEST_SQL else _shortened(sql))
-                parts += [f"    {line}" for line in query["plan"]]
-            parts.append("```\n\n</details>")
-    return "\n".join(parts)
-
-
-def _shortened(sql: str) -> str:
-    """Leave out the columns of a select, and the end of what is still too long."""
-    start, found, rest = sql.partition(" FROM ")
-    sql = f"SELECT … FROM {rest}" if found and start.startswith("SELECT") else sql
-    return sql if len(sql) <= 2 * _LONGEST_SQL else sql[: 2 * _LONGEST_SQL] + " …"
-
-
 def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return (
@@ -200,7 +187,7 @@ def _machine() -> str:
     )
 
 
-def _figure(target: Target, kind: str) -> str:
+def _value(target: Target, kind: str) -> str:
     return _number(target.measured[kind], target)
 
 

@@ -1,4 +1,4 @@
-"""Measures service and floor behind gunicorn, and what the service's processes take."""
+"""Measures service and floor behind gunicorn, and the memory and start of their processes."""
 
 import contextlib
 import http.client
@@ -20,9 +20,10 @@ from benchmarks.keys import headers_for
 from benchmarks.operations import Request, all_operations
 
 OPERATIONS = ("get", "session data", "list", "search: 100 matches", "record a message")
-CONNECTIONS = 8  # As many as the two workers have threads.
+CONNECTIONS = 8  # The number of threads of both workers.
 SECONDS, ROUNDS = 2.0, 2
-_REQUESTS = 20_000  # Of a write, more than are answered in SECONDS: each is another.
+_SAMPLES = 50
+_WRITES = 20_000  # All different, and more than a server completes in SECONDS.
 _COMMANDS = {
     "service": ["wsgi:app"],
     "floor": ["--config", "python:benchmarks.floor_gunicorn", "benchmarks.floor:create_floor()"],
@@ -32,14 +33,14 @@ _COMMANDS = {
 class Server(NamedTuple):
     process: subprocess.Popen[bytes]
     port: int
-    seconds_to_first_answer: float
+    seconds_to_first_response: float
 
 
 def measure_served(url: str, size: int) -> dict[str, Any]:
-    """Requests a second and latencies of both, each operation in turns; memory of the service's workers."""
+    """Throughput and latencies of both servers, which are measured alternately; memory and start of their workers."""
     driver = floor_sqlite if url.startswith("sqlite") else floor_postgresql
-    driver.use(url)
-    operations = {operation.name: operation for operation in all_operations(driver.run, _no_cursor, size)}
+    driver.use_database(url)
+    operations = {operation.name: operation for operation in all_operations(driver.execute, _fetch_no_cursor, size)}
     headers = headers_for(url)
     runs: dict[str, dict[str, list[dict[str, Any]]]] = {name: {"service": [], "floor": []} for name in OPERATIONS}
     with serve("service", url, headers) as service, serve("floor", url, headers) as floor:
@@ -47,16 +48,16 @@ def measure_served(url: str, size: int) -> dict[str, Any]:
             for name in OPERATIONS:
                 for side, server in (("service", service), ("floor", floor)):
                     make = operations[name].request
-                    count = 50 if make(0).method == "GET" else _REQUESTS
-                    requests = [_on_the_wire(make(turn), headers) for turn in range(count)]
+                    count = _SAMPLES if make(0).method == "GET" else _WRITES
+                    requests = [_raw_request(make(turn), headers) for turn in range(count)]
                     runs[name][side].append(_load(server.port, requests))
         footprint = {
             "workers": [_memory(pid) for pid in _children(service.process.pid)],
-            "seconds_to_first_answer": service.seconds_to_first_answer,
+            "seconds_to_first_response": service.seconds_to_first_response,
             "floor_workers": [_memory(pid) for pid in _children(floor.process.pid)],
-            "floor_seconds_to_first_answer": floor.seconds_to_first_answer,
+            "floor_seconds_to_first_response": floor.seconds_to_first_response,
         }
-    served = {name: {side: _summed_up(each) for side, each in sides.items()} for name, sides in runs.items()}
+    served = {name: {side: _summarize(each) for side, each in sides.items()} for name, sides in runs.items()}
     return {"served": served, "footprint": footprint}
 
 
@@ -68,20 +69,20 @@ def serve(side: str, url: str, headers: dict[str, str]) -> Iterator[Server]:
         port = probe.getsockname()[1]
     environment = {**os.environ, "DATABASE_URL": url, "PORT": str(port)}
     log = storage.folder() / f"gunicorn_{side}.log"
-    began = time.perf_counter()
+    start = time.perf_counter()
     with log.open("wb") as output:
         command = [sys.executable, "-m", "gunicorn", *_COMMANDS[side]]
         process = subprocess.Popen(command, cwd=storage.ROOT, env=environment, stdout=output, stderr=output)
     try:
-        _first_answer(process, port, headers, log)
-        yield Server(process, port, time.perf_counter() - began)
+        _wait_for_response(process, port, headers, log)
+        yield Server(process, port, time.perf_counter() - start)
     finally:
         process.terminate()
         process.wait(timeout=40)
 
 
-def _first_answer(process: subprocess.Popen[bytes], port: int, headers: dict[str, str], log: Path) -> None:
-    """Wait for a page of contacts: the database is open then too."""
+def _wait_for_response(process: subprocess.Popen[bytes], port: int, headers: dict[str, str], log: Path) -> None:
+    """Wait for a page of contacts, for which the database has to be open."""
     while process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
@@ -92,7 +93,7 @@ def _first_answer(process: subprocess.Popen[bytes], port: int, headers: dict[str
     raise RuntimeError(log.read_text())
 
 
-def _on_the_wire(request: Request, headers: dict[str, str]) -> str:
+def _raw_request(request: Request, headers: dict[str, str]) -> str:
     body = orjson.dumps(request.body).decode() if request.body else ""
     path = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
     lines = [f"{request.method} {path} HTTP/1.1", "Host: 127.0.0.1"]
@@ -104,14 +105,16 @@ def _on_the_wire(request: Request, headers: dict[str, str]) -> str:
 
 def _load(port: int, requests: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.load", "127.0.0.1", str(port), str(SECONDS), str(CONNECTIONS)]
-    done = subprocess.run(command, cwd=storage.ROOT, input=orjson.dumps(requests), stdout=subprocess.PIPE, check=True)
-    return orjson.loads(done.stdout)
+    completed = subprocess.run(
+        command, cwd=storage.ROOT, input=orjson.dumps(requests), stdout=subprocess.PIPE, check=True
+    )
+    return orjson.loads(completed.stdout)
 
 
-def _summed_up(runs: list[dict[str, Any]]) -> dict[str, float]:
+def _summarize(runs: list[dict[str, Any]]) -> dict[str, float]:
     latencies = sorted(latency for run in runs for latency in run["latencies"])
     return {
-        "requests_per_second": sum(run["answers"] for run in runs) / sum(run["seconds"] for run in runs),
+        "requests_per_second": sum(run["responses"] for run in runs) / sum(run["seconds"] for run in runs),
         "p50": statistics.median(latencies),
         "p99": latencies[int(len(latencies) * 0.99)],
         "refused": sum(run["refused"] for run in runs),
@@ -123,12 +126,12 @@ def _children(pid: int) -> list[int]:
 
 
 def _memory(pid: int) -> dict[str, int]:
-    """Bytes: what the process has in memory (RSS), and that with shared pages counted by their share (PSS)."""
+    """Bytes in memory (RSS), and with shared pages divided by the processes that share them (PSS)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     kilobytes = {line.split(":")[0].lower(): int(line.split()[1]) for line in lines}
     return {name: kilobytes[name] * 1024 for name in ("rss", "pss")}
 
 
-def _no_cursor(*_: Any) -> dict[str, Any]:
-    """Stand in for an application in this process: cursors aren't measured here."""
+def _fetch_no_cursor(*_: Any) -> dict[str, Any]:
+    """Replace an application in this process: cursors aren't measured behind gunicorn."""
     return {"next_cursor": None}

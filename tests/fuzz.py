@@ -11,7 +11,7 @@ from pathlib import Path
 from helpers.databases import KINDS, Databases
 from helpers.service import ROOT, run_flask, serve
 
-from contacts_service.services.access import SCOPES
+from contacts_service.web.auth import SCOPES
 
 
 def main() -> int:

@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
+from helpers.caller import Caller
 from helpers.databases import Databases
 
 from contacts_service.app import create_app, prepare
 from contacts_service.settings import Settings
+from schemas.examples import ACCOUNT_ID
 
 ANN, BEN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
 SLOTS = 16
@@ -34,8 +36,8 @@ def url(databases: Databases, app: Flask) -> str:
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> None:
-    """One passes a contact from Ann to Ben, the other from Ben to Ann, while a third locks the counter of Ann."""
+def test_assignments_within_one_slot_wait_in_turn(url: str) -> None:
+    """One assigns a contact, the other unassigns another, while a third locks their counter."""
     with ExitStack() as stack:
 
         def connect() -> psycopg.Connection[Any]:
@@ -46,15 +48,15 @@ def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> Non
             connection = connect()
             by_slot.setdefault(connection.info.backend_pid % SLOTS, []).append(connection)
         first, second = same
-        for number, user in (("+1234567890", ANN), ("+1234567891", BEN)):
+        for number, user in (("+1234567890", None), ("+1234567891", BEN)):
             first.execute(CREATE, (number, user))
         first.commit()
         holder, watcher = connect(), connect()
         watcher.autocommit = True
-        holder.execute("SELECT 1 FROM assigned_count WHERE assigned_to = %s FOR UPDATE", [ANN])
+        holder.execute("SELECT 1 FROM contact_count WHERE account = 'none' FOR UPDATE")
         failed: list[Exception] = []
 
-        def swap(connection: psycopg.Connection[Any], user: str, number: str) -> None:
+        def assign(connection: psycopg.Connection[Any], user: str | None, number: str) -> None:
             try:
                 connection.execute(ASSIGN, (user, number))
                 connection.commit()
@@ -62,8 +64,8 @@ def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> Non
                 failed.append(error)
 
         threads = []
-        for connection, user, number in ((first, BEN, "+1234567890"), (second, ANN, "+1234567891")):
-            threads.append(threading.Thread(target=swap, args=(connection, user, number)))
+        for connection, user, number in ((first, ANN, "+1234567890"), (second, None, "+1234567891")):
+            threads.append(threading.Thread(target=assign, args=(connection, user, number)))
             threads[-1].start()
             while watcher.execute(WAITING).fetchone() != (len(threads),):
                 time.sleep(0.01)
@@ -71,5 +73,25 @@ def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> Non
         for thread in threads:
             thread.join()
         assert not failed
-        counted = "SELECT assigned_to, sum(contacts) FROM assigned_count GROUP BY assigned_to ORDER BY assigned_to"
-        assert [(user, int(total)) for user, total in watcher.execute(counted)] == [(ANN, 1), (BEN, 1)]
+        [totals] = watcher.execute("SELECT sum(contacts)::int, sum(unassigned)::int FROM contact_count").fetchall()
+        assert totals == (2, 1)
+
+
+def test_counters_equal_the_contacts_after_every_kind_of_write(app: Flask) -> None:
+    caller = Caller(app)
+    accounts, users = (ACCOUNT_ID, None), (ANN, BEN, None)
+    contacts = [caller.create(f"+12345678{number:02}", account_id=accounts[number % 2])["id"] for number in range(24)]
+    for step in (1, 3, 5):
+        for number, contact in enumerate(contacts[::step]):
+            caller.put(f"/api/contacts/{contact}/assign", {"user_id": users[(number + step) % 3]})
+    for contact in contacts[::4]:
+        caller.delete(f"/api/contacts/{contact}")
+    everything = caller.get("/api/contacts", limit=100).data["items"]
+    assert len(everything) == 18
+    for account in (*accounts, "any"):
+        in_account = [each for each in everything if account in {"any", each["account_id"]}]
+        query = {} if account == "any" else {"account_id": account or "none"}
+        assert caller.get("/api/contacts", **query).data["total"] == len(in_account)
+        for user in users:
+            expected = sum(each["assigned_to"] == user for each in in_account)
+            assert caller.get("/api/contacts", assigned_to=user or "none", **query).data["total"] == expected > 0

@@ -13,8 +13,8 @@ from flask import Flask
 from helpers.caller import Caller
 from playhouse.test_utils import count_queries
 
-from contacts_service.models import contact_list
-from contacts_service.models.database import database
+from contacts_service.contacts import list_queries
+from contacts_service.db.database import database
 
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
@@ -103,7 +103,7 @@ def test_every_filter_gives_the_same_list_by_page_and_by_cursor(
 ) -> None:
     """Both when a search sorts its matches and when it walks the list's order."""
     if walks:
-        monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
+        monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
     names = {f"{number:02} Smith" for number in expected_numbers(query)}
     for sort in ("recent", "created"):
         whole = caller.names(limit=100, sort=sort, **query)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from helpers.caller import UUID, Caller
 
-from contacts_service.models.database import database
+from contacts_service.db.database import database
 
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"

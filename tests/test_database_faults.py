@@ -17,7 +17,7 @@ from helpers.databases import Databases, blocked_writes, sqlite_file
 from prometheus_client import REGISTRY
 
 from contacts_service.app import create_app, prepare
-from contacts_service.models.database import database, reading
+from contacts_service.db.database import database, reading
 from contacts_service.settings import Settings
 
 BODY = {"phone_number": "+1234567890"}
@@ -142,7 +142,7 @@ def test_missing_tables_are_503_once_and_then_recreated(kind: str, url: str, cal
     if kind == "sqlite":
         with sqlite3.connect(sqlite_file(url), isolation_level=None) as connection:
             connection.execute("PRAGMA foreign_keys = 0")
-            for trigger in ("contact_search_delete", "contact_count_delete", "assigned_count_delete"):
+            for trigger in ("contact_search_delete", "contact_count_delete", "contact_count_update"):
                 connection.execute(f"DROP TRIGGER {trigger}")
             connection.execute("DROP VIEW contact_grams")
             for name in ("contact_search", "schema_migration", "message", "session", "contact_tag", "contact"):
@@ -152,9 +152,8 @@ def test_missing_tables_are_503_once_and_then_recreated(kind: str, url: str, cal
                 "early_status",
                 "flow",
                 "api_key",
-                "first_answer",
+                "stored_response",
                 "contact_count",
-                "assigned_count",
             ):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
         connection.close()
@@ -260,7 +259,7 @@ def test_connections_have_the_settings_for_durability_and_plans(kind: str, url: 
             assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
             assert database.pragma("busy_timeout") == 500
         else:
-            names = ("statement_timeout", "TimeZone", "synchronous_commit", "work_mem", "jit", "enable_seqscan")
+            names = ("statement_timeout", "TimeZone", "synchronous_commit", "work_mem", "jit")
             found = {name: database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names}
             assert found == {
                 "statement_timeout": "500ms",
@@ -268,7 +267,6 @@ def test_connections_have_the_settings_for_durability_and_plans(kind: str, url: 
                 "synchronous_commit": "on",
                 "work_mem": "32MB",
                 "jit": "off",
-                "enable_seqscan": "off",
             }
             connection = database.connection()
             assert connection.info.get_parameters()["connect_timeout"] == "2"

@@ -13,7 +13,7 @@ from helpers.databases import Databases, blocked_writes
 from helpers.service import Service, call, serve, status_of
 
 from contacts_service.app import create_app, prepare
-from contacts_service.models.database import database
+from contacts_service.db.database import database
 from contacts_service.settings import Settings
 
 BODY = {"phone_number": "+1234567890"}

@@ -5,7 +5,8 @@ import copy
 import pytest
 from helpers.caller import Caller
 
-from schemas.flows import FLOW_ID, PANEL_CONFIG_EXAMPLE
+from schemas.examples import FLOW_ID
+from schemas.flows import PANEL_CONFIG_EXAMPLE
 
 PATH = f"/api/flows/{FLOW_ID}"
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
 from contacts_service.app import create_app, prepare
+from contacts_service.contacts import use_cases
+from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
-from contacts_service.models import retries as table
-from contacts_service.models.database import database
-from contacts_service.models.retries import FirstAnswer
-from contacts_service.services import contacts, retries
 from contacts_service.settings import Settings
+from contacts_service.web import idempotency
+from contacts_service.web.stored_responses import StoredResponse
 
 BODY = {"phone_number": "+1234567890", "name": "John Doe"}
 MESSAGE = {"direction": "incoming", "type": "text", "content": {"body": "hello"}}
@@ -36,7 +36,7 @@ def send(caller: Caller, path: str = "/api/contacts", body: object = BODY, key: 
 
 def count_stored() -> int:
     with database.connection_context():
-        return FirstAnswer.select().count()
+        return StoredResponse.select().count()
 
 
 def posts(caller: Caller) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_idempotent_method_stores_no_response(caller: Caller) -> None:
 def test_effect_and_stored_response_commit_together(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the response can't be stored, the effect is rolled back."""
     caller = Caller(app)
-    monkeypatch.setattr(table, "keep_first_answer", lambda _: (_ for _ in ()).throw(Unavailable()))
+    monkeypatch.setattr(idempotency, "delete_expired", lambda *_, **__: (_ for _ in ()).throw(Unavailable()))
     assert send(caller).status == 503
     assert caller.get("/api/contacts").data["total"] == 0
     monkeypatch.undo()
@@ -143,7 +143,7 @@ def test_stored_response_expires_after_24_hours_and_is_removed_by_later_requests
     for number in range(15):
         send(caller, body={"phone_number": f"+12345678{number:02}"}, key=f"old {number}")
     with database.connection_context():
-        FirstAnswer.update(created_at=datetime.now(UTC) - timedelta(hours=24)).execute()
+        StoredResponse.update(created_at=datetime.now(UTC) - timedelta(hours=24)).execute()
     refused = send(caller, body={"phone_number": "+1234567800"}, key="old 0")
     assert (refused.status, refused.code) == (409, "contact_exists"), "the request was executed again"
     assert "Idempotent-Replayed" not in refused.headers
@@ -151,7 +151,7 @@ def test_stored_response_expires_after_24_hours_and_is_removed_by_later_requests
     send(caller, body={"phone_number": "+19998887777"}, key="new")
     assert count_stored() == 2
     with database.connection_context():
-        FirstAnswer.update(created_at=datetime.now(UTC) - timedelta(hours=23, minutes=59)).execute()
+        StoredResponse.update(created_at=datetime.now(UTC) - timedelta(hours=23, minutes=59)).execute()
     assert send(caller, body={"phone_number": "+19998887777"}, key="new").headers["Idempotent-Replayed"] == "true"
 
 
@@ -161,7 +161,7 @@ def test_deleting_a_contact_empties_its_stored_responses(caller: Caller) -> None
     send(caller, f"/api/contacts/{contact}/messages", MESSAGE, "message")
     caller.delete(f"/api/contacts/{contact}")
     with database.connection_context():
-        rows = str(list(FirstAnswer.select().dicts()))
+        rows = str(list(StoredResponse.select().dicts()))
     for personal in ("John Doe", "1234567890", "hello"):
         assert personal not in rows
     for path, body, key in (
@@ -199,7 +199,7 @@ def test_retry_during_the_first_attempt_is_409_or_503(kind: str, databases: Data
     caller = Caller(application)
     first = send(caller)
     with database.connection_context():
-        [key] = [row.key for row in FirstAnswer.select()]
+        [key] = [row.key for row in StoredResponse.select()]
     if kind == "postgresql":
         with psycopg.connect(url) as running:
             running.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"retry/{key}",))
@@ -220,7 +220,7 @@ def test_retry_during_the_first_attempt_is_409_or_503(kind: str, databases: Data
 def test_first_request_of_a_key_decides(app: Flask, requests: list[tuple[str, int]]) -> None:
     caller = Caller(app)
     with database.connection_context():
-        FirstAnswer.delete().execute()
+        StoredResponse.delete().execute()
     for contact in caller.get("/api/contacts").data["items"]:
         caller.delete(f"/api/contacts/{contact['id']}")
     first: dict[str, tuple[int, Response]] = {}
@@ -254,7 +254,7 @@ def test_stored_412_is_emptied_with_its_contact(caller: Caller) -> None:
     caller.delete(f"/api/contacts/{contact}")
     assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).status == 404
     with database.connection_context():
-        assert "John Doe" not in str(list(FirstAnswer.select().dicts()))
+        assert "John Doe" not in str(list(StoredResponse.select().dicts()))
 
 
 def test_repeated_message_locks_its_contact_while_the_response_is_stored(app: Flask, kind: str) -> None:
@@ -271,7 +271,7 @@ def test_repeated_message_locks_its_contact_while_the_response_is_stored(app: Fl
 
 @pytest.mark.parametrize("error", [Unavailable, RuntimeError])
 def test_server_error_is_not_stored(app: Flask, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    monkeypatch.setattr(contacts, "create_contact", lambda **_: (_ for _ in ()).throw(error()))
+    monkeypatch.setattr(use_cases, "create_contact", lambda **_: (_ for _ in ()).throw(error()))
     failed = app.test_client().post("/api/contacts", json=BODY, headers=KEY)
     assert failed.status_code == (503 if error is Unavailable else 500)
     monkeypatch.undo()
@@ -287,4 +287,4 @@ def test_path_and_precondition_are_part_of_the_request(caller: Caller) -> None:
 
 
 def test_responses_are_stored_for_24_hours() -> None:
-    assert timedelta(hours=24) == retries.KEPT
+    assert timedelta(hours=24) == idempotency.RETENTION

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
-from contacts_service.models.database import database
-from contacts_service.services.phone_variants import written_forms
+from contacts_service.contacts.phone_variants import written_forms
+from contacts_service.db.database import database
 
 ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 NUMBER, OTHER_NUMBER = "+1234567890", "+1234567891"

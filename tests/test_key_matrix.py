@@ -10,11 +10,12 @@ from flask import Flask
 from helpers.caller import Caller, Response
 from helpers.keys import make_key
 
-from contacts_service.models import contact_list
-from contacts_service.models.database import database
-from contacts_service.models.keys import ApiKey
-from contacts_service.services.access import SCOPES
-from contacts_service.services.keys import Keyring, revoke_key
+from contacts_service.contacts import list_queries
+from contacts_service.db.database import database
+from contacts_service.keys.keyring import Keyring
+from contacts_service.keys.tables import ApiKey
+from contacts_service.keys.use_cases import revoke_key
+from contacts_service.web.auth import SCOPES
 
 OWN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 OTHER = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
@@ -236,7 +237,7 @@ def test_key_for_two_accounts_lists_both_in_one_order(app: Flask) -> None:
 def test_key_for_several_accounts_pages_through_them_in_one_order(
     app: Flask, query: dict[str, str], sort: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
+    monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
     unlimited = Caller(app, make_key(app))
     accounts = [OWN, OTHER, None, UNKNOWN]
     for number in range(40):

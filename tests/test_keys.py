@@ -13,11 +13,13 @@ from helpers.databases import Databases
 from helpers.keys import make_key
 from helpers.service import run_flask, serve, status_of
 
-from contacts_service.models.database import database
-from contacts_service.models.keys import ApiKey
-from contacts_service.services import keys
-from contacts_service.services.access import SCOPES
-from contacts_service.services.keys import Keyring, create_key, list_keys, revoke_key
+from contacts_service.db.database import database
+from contacts_service.errors import Unauthenticated
+from contacts_service.keys import keyring as keyring_module
+from contacts_service.keys.keyring import Keyring
+from contacts_service.keys.tables import ApiKey
+from contacts_service.keys.use_cases import create_key, list_keys, revoke_key
+from contacts_service.web.auth import SCOPES
 
 READ = ["contacts:read"]
 
@@ -101,7 +103,7 @@ def test_only_a_hash_of_the_key_is_stored(app: Flask) -> None:
 def test_keys_are_checked_from_memory(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = Caller(app, create_key("reader", scopes=READ))
     read: list[float] = []
-    monkeypatch.setattr(keys.keys, "list_keys", lambda real=keys.keys.list_keys: read.append(1) or real())
+    monkeypatch.setattr(keyring_module, "list_keys", lambda real=keyring_module.list_keys: read.append(1) or real())
     for _ in range(20):
         assert caller.get("/api/contacts").status == 200
     assert len(read) == 1
@@ -111,7 +113,7 @@ def test_cached_keys_are_not_trusted_for_long(app: Flask, monkeypatch: pytest.Mo
     """A key may have been revoked since."""
     assert app
     now = [1000.0]
-    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(keyring_module.time, "monotonic", lambda: now[0])
     key = create_key("reader", scopes=READ)
     keyring = Keyring()
     assert keyring.caller_of(key).name == "reader"
@@ -119,7 +121,7 @@ def test_cached_keys_are_not_trusted_for_long(app: Flask, monkeypatch: pytest.Mo
     now[0] += 1.0
     assert keyring.caller_of(key).name == "reader", "the cached keys are used"
     now[0] += 2.0
-    with pytest.raises(keys.Unauthenticated):
+    with pytest.raises(Unauthenticated):
         keyring.caller_of(key)
 
 
@@ -128,9 +130,9 @@ def test_cached_keys_are_trusted_two_seconds_longer_during_a_refresh(
 ) -> None:
     assert app
     now, reads = [1000.0], [0]
-    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
-    real = keys.keys.list_keys
-    monkeypatch.setattr(keys.keys, "list_keys", lambda: reads.__setitem__(0, reads[0] + 1) or real())
+    monkeypatch.setattr(keyring_module.time, "monotonic", lambda: now[0])
+    real = keyring_module.list_keys
+    monkeypatch.setattr(keyring_module, "list_keys", lambda: reads.__setitem__(0, reads[0] + 1) or real())
     key = create_key("reader", scopes=READ)
     keyring = Keyring()
     keyring.caller_of(key)
@@ -147,8 +149,8 @@ def test_age_of_cached_keys_counts_from_before_the_read(app: Flask, monkeypatch:
     """A key may be revoked while the query runs, and an older result never replaces a newer one."""
     assert app
     now = [1000.0]
-    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
-    real = keys.keys.list_keys
+    monkeypatch.setattr(keyring_module.time, "monotonic", lambda: now[0])
+    real = keyring_module.list_keys
     key = create_key("reader", scopes=READ)
     keyring = Keyring()
 
@@ -157,30 +159,30 @@ def test_age_of_cached_keys_counts_from_before_the_read(app: Flask, monkeypatch:
         now[0] += 3.0
         return read
 
-    monkeypatch.setattr(keys.keys, "list_keys", slow)
+    monkeypatch.setattr(keyring_module, "list_keys", slow)
     keyring.caller_of(key)
-    monkeypatch.setattr(keys.keys, "list_keys", real)
+    monkeypatch.setattr(keyring_module, "list_keys", real)
     revoke_key(key.split("_")[1])
-    with pytest.raises(keys.Unauthenticated):
+    with pytest.raises(Unauthenticated):
         keyring.caller_of(key)
 
     def overtaken() -> list[dict[str, object]]:
         read = real()
         now[0] += 3.0
-        monkeypatch.setattr(keys.keys, "list_keys", list)
+        monkeypatch.setattr(keyring_module, "list_keys", list)
         keyring._renew()  # noqa: SLF001 - As another thread does at the same time.
         return read
 
-    monkeypatch.setattr(keys.keys, "list_keys", overtaken)
+    monkeypatch.setattr(keyring_module, "list_keys", overtaken)
     keyring._renew()  # noqa: SLF001
     assert keyring.is_empty(), "the newer result is kept"
 
 
 def test_guessing_keys_costs_no_query_each(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     now, reads = [1000.0], [0]
-    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
-    real = keys.keys.list_keys
-    monkeypatch.setattr(keys.keys, "list_keys", lambda: reads.__setitem__(0, reads[0] + 1) or real())
+    monkeypatch.setattr(keyring_module.time, "monotonic", lambda: now[0])
+    real = keyring_module.list_keys
+    monkeypatch.setattr(keyring_module, "list_keys", lambda: reads.__setitem__(0, reads[0] + 1) or real())
     for _ in range(20):
         now[0] += 0.001
         assert Caller(app, "contacts_000000000000_x").get("/api/contacts").status == 401

@@ -2,46 +2,37 @@
 
 import re
 import threading
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from helpers.databases import Databases
-from helpers.service import ROOT, run_flask, start_flask
+from helpers.service import ROOT, run_flask
 from peewee import IntegrityError
 from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
-from contacts_service.models import migrations
-from contacts_service.models.contact_count import AssignedCount, ContactCount, count_assigned, count_contacts
-from contacts_service.models.contacts import Contact, ContactTag, FormerBsuid
-from contacts_service.models.database import connect, database
-from contacts_service.models.flows import CREATED_ORDER, Flow
-from contacts_service.models.keys import ApiKey
-from contacts_service.models.messages import EarlyStatus, Message
-from contacts_service.models.retries import FirstAnswer
-from contacts_service.models.sessions import Session
+from contacts_service.contacts.tables import Contact, ContactCount, ContactTag, FormerBsuid
+from contacts_service.db import migrations
+from contacts_service.db.database import connect, database
+from contacts_service.flows.tables import Flow
+from contacts_service.keys.tables import ApiKey
+from contacts_service.messages.tables import EarlyStatus, Message
+from contacts_service.sessions.tables import Session
 from contacts_service.settings import Settings
+from contacts_service.web.stored_responses import StoredResponse
 
-MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, FirstAnswer]
-MODELS += [ContactCount, AssignedCount]
-MIGRATIONS = [
-    "0001_contacts_flows_sessions",
-    "0002_messages",
-    "0003_keys_versions_retries",
-    "0004_contact_counts",
-    "0005_contact_search",
-    "0006_assigned_counts",
-]
-STEPS = ROOT / "contacts_service" / "models" / "migrations"
+MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, StoredResponse]
+MODELS += [ContactCount]
+MIGRATIONS = ["0001_initial"]
+STEPS = ROOT / "contacts_service" / "db" / "migrations"
 # Objects that only migrations create, because they exist on one kind of database only.
 SEARCH_INDEX = {
     "sqlite": {
         *("contact_grams", "contact_search", "contact_search_insert", "contact_search_delete"),
         *("contact_search_before", "contact_search_after", "contact_count_insert", "contact_count_delete"),
-        *("assigned_count_insert", "assigned_count_delete", "assigned_count_update"),
+        "contact_count_update",
     },
     "postgresql": {
         *("contact_search_pkey", "contact_search_grams", "contact_search_contact_id_fkey"),
@@ -66,7 +57,8 @@ def schema_objects() -> dict[str, str]:
             FROM information_schema.columns WHERE table_schema = 'public'
             """
         ).fetchall()
-    kept = {name: re.sub(r"\s+", " ", text) for name, text in rows}
+    # Peewee quotes names and writes a table in one line; the migration does neither.
+    kept = {name: re.sub(r"(?<=\() | (?=\))", "", re.sub(r"\s+", " ", text.replace('"', "").strip())) for name, text in rows}
     return {
         name: text for name, text in kept.items() if "schema_migration" not in text + name and "_migration_" not in name
     }
@@ -144,51 +136,6 @@ def test_rebuilding_a_table_deletes_no_children_and_leaves_no_orphans(
         assert Session.select().count() == 1
         if database.kind == "sqlite":
             assert database.obj.pragma("foreign_keys") == 1
-
-
-def test_flows_survive_the_migration_that_adds_their_account(empty_database: str) -> None:
-    assert empty_database
-    with database.connection_context():
-        Runner(database.obj, str(STEPS)).up("0002_messages")
-        for number in (1, 2):
-            database.execute_sql(
-                "INSERT INTO flow (id, name, panel_config, created_at, updated_at) VALUES "
-                f"('5d1a3c77-9f0e-4a6b-8a55-00000000000{number}', 'Flow {number}', '{{}}', "
-                f"'2024-01-0{number}T00:00:00.000000Z', '2024-01-03T00:00:00.000000Z')"
-            )
-    assert migrations.upgrade() == MIGRATIONS[2:]
-    with database.connection_context():
-        kept = Flow.select(Flow.name, Flow.account_id, Flow.version).order_by(*CREATED_ORDER).tuples()
-        assert list(kept) == [("Flow 2", None, 1), ("Flow 1", None, 1)]
-
-
-def test_migrations_count_and_index_existing_contacts(empty_database: str) -> None:
-    assert empty_database
-    account, user = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
-    with database.connection_context():
-        Runner(database.obj, str(STEPS)).up("0003_keys_versions_retries")
-        for number, (account_id, assigned_to) in enumerate(((None, None), (account, None), (account, user))):
-            contact = {**CONTACT, "id": f"01890a5d-ac96-774b-bcce-b302099a800{number}", "account_id": account_id}
-            contact |= {"assigned_to": assigned_to, "search_text": f"ann number{number}\n\n"}
-            Contact.insert({**contact, "phone_number": f"+123456789{number}"}).execute()
-    assert migrations.upgrade() == MIGRATIONS[3:]
-    with database.connection_context():
-        assert [count_contacts(accounts) for accounts in (None, ["none"], [account])] == [3, 1, 2]
-        assert [count_assigned(None, None), count_assigned(None, [account]), count_assigned(user, None)] == [2, 1, 1]
-        searches = [[database.search_values(terms)] for terms in (["number1"], ["a", "numb"], ["number0"])]
-        found = [database.count_matches(search, [account]) for search in searches]
-        assert found == [(1, 2), (2, 2), (0, 2)]
-
-
-@pytest.mark.processes
-def test_four_processes_at_once_apply_each_migration_once(empty_database: str) -> None:
-    processes = [start_flask(empty_database, "db", "upgrade") for _ in range(4)]
-    outputs = ["".join(process.communicate(timeout=60)) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, outputs
-    applied = Counter(line for output in outputs for line in output.splitlines() if line.startswith("applied"))
-    assert applied == {f"applied {name}": 1 for name in MIGRATIONS}
-    with database.connection_context():
-        assert not migrations.pending()
 
 
 def test_four_threads_at_once_apply_each_migration_once(empty_database: str) -> None:

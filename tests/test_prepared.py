@@ -1,6 +1,6 @@
 """Prepared queries: the same results as queries built for each call, and no values kept between calls."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,11 +8,12 @@ from flask import Flask
 from helpers.caller import Caller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from peewee import DateField
 
-from contacts_service.models import prepared as module
-from contacts_service.models.contacts import Contact
-from contacts_service.models.database import database, reading
-from contacts_service.models.prepared import Written, columns_of, prepared
+from contacts_service.contacts.tables import Contact
+from contacts_service.db import prepared as module
+from contacts_service.db.database import BaseModel, database, reading
+from contacts_service.db.prepared import InlineInt, columns_of, prepared
 
 ACCOUNTS = ["7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
 
@@ -77,13 +78,50 @@ def test_prepared_query_is_built_once_for_each_shape(app: Flask) -> None:
 def test_cache_of_shapes_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of ids in a request, and so of shapes, is up to callers."""
     assert app
-    monkeypatch.setattr(module, "_MOST_SHAPES", 10)
+    monkeypatch.setattr(module, "_MAX_SHAPES", 10)
     by_names = prepared(lambda names: Contact.select(Contact.name).where(Contact.name.in_(names)))
     with reading():
         for length in range(50):
             assert by_names(["x"] * length) == []
-    [texts] = [cell.cell_contents for cell in by_names.__closure__ if isinstance(cell.cell_contents, dict)]
-    assert len(texts) <= 10
+    assert len(by_names.statements) <= 10
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda name: Contact.select(Contact.name) if name else Contact.select(Contact.id),
+        lambda name: Contact.select(Contact.name) if name == "x" else Contact.select(Contact.id),
+        lambda name: Contact.select(Contact.name).where(Contact.name.in_({name})),
+        lambda name: Contact.select(Contact.name).where(Contact.name.in_([*name])),
+    ],
+    ids=["if", "==", "set", "unpacking"],
+)
+def test_builder_that_looks_at_a_value_is_refused(app: Flask, build: Any) -> None:
+    """It would be built for the first value, and answer wrongly for every other."""
+    assert app
+    with reading(), pytest.raises(TypeError, match="before its values are known"):
+        prepared(build)("x")
+
+
+@pytest.mark.parametrize("value", [{"x"}, object(), b"x", iter(["x"])], ids=["set", "object", "bytes", "iterator"])
+def test_argument_of_an_unknown_type_is_refused(app: Flask, value: object) -> None:
+    assert app
+    with reading(), pytest.raises(TypeError, match="takes no"):
+        prepared(lambda name: Contact.select(Contact.name).where(Contact.name == name))(value)
+
+
+@pytest.mark.usefixtures("people")
+def test_columns_without_a_conversion_of_ours_are_converted_by_their_field() -> None:
+    """SQLite has no dates, so the driver returns text."""
+
+    class Birthday(BaseModel):
+        born = DateField()
+
+    with database.connection_context(), database.atomic() as transaction:
+        database.create_tables([Birthday])
+        Birthday.insert(born=date(2000, 2, 29)).execute()
+        assert prepared(lambda: Birthday.select(Birthday.born), one=True)() == {"born": date(2000, 2, 29)}
+        transaction.rollback()
 
 
 @pytest.mark.usefixtures("people")
@@ -105,4 +143,4 @@ def test_prepared_values_are_converted_by_their_columns() -> None:
 def test_inlined_number_has_its_own_query() -> None:
     query = prepared(lambda limit: Contact.select(Contact.name).order_by(Contact.name).limit(limit))
     with reading():
-        assert [len(query(limit)) for limit in (Written(1), 3, Written(2), 1, Written(1))] == [1, 3, 2, 1, 1]
+        assert [len(query(limit)) for limit in (InlineInt(1), 3, InlineInt(2), 1, InlineInt(1))] == [1, 3, 2, 1, 1]

@@ -17,9 +17,9 @@ from helpers.caller import UUID
 from helpers.databases import Databases
 from helpers.service import ROOT, Service, free_port, run_flask, wait_for_response
 
-from contacts_service.api.errors import CODES
-from contacts_service.services.access import SCOPES
+from contacts_service.errors import documented_errors
 from contacts_service.settings import Settings
+from contacts_service.web.auth import SCOPES
 
 README = (ROOT / "README.md").read_text()
 CHANGING = re.compile(f"{UUID}|[0-9-]{{10}}T[0-9:.]{{8,15}}Z")
@@ -134,7 +134,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_error_code_is_documented() -> None:
     rows = re.findall(r"^\| ([0-9]{3}) \| ([^|]*) \|", README, re.MULTILINE)
     documented = {(int(status), code) for status, codes in rows for code in re.findall("`([a-z_]+)`", codes)}
-    assert documented == {(status, code) for status, codes in CODES.items() for code in codes}
+    assert documented == {(error.status, error.code) for error in documented_errors()}
 
 
 @pytest.mark.processes

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
-from contacts_service.models import contact_list
-from contacts_service.models.database import database
-from contacts_service.services.search_text import normalise, searchable
+from contacts_service.contacts import list_queries
+from contacts_service.contacts.search_text import normalise, searchable
+from contacts_service.db.database import database
 
 PEOPLE = {
     "+1234567890": ("José García", None),
@@ -293,8 +293,8 @@ def test_walking_the_order_gives_the_same_pages_as_sorting(
 
     searches = ("smith ann", "jones", "carl", "+1 (234) 567-89", "unknown")
     sorted_ = [pages(search) for search in searches]
-    monkeypatch.setattr(contact_list, "_SORTED_AT_ONCE", 0)
-    monkeypatch.setattr(contact_list, "_PATIENCE", 1)
+    monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
+    monkeypatch.setattr(list_queries, "_WALK_FACTOR", 1)
     with count_queries() as queries:
         assert [pages(search) for search in searches] == sorted_
     assert any('"near"' in record.msg[0] for record in queries.get_queries())

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
-from contacts_service.services.merge_patch import merge_patch
-from schemas.flows import FLOW_ID, PANEL_CONFIG_EXAMPLE
-from schemas.sessions import SESSION_DATA_EXAMPLE, SESSION_ID
+from contacts_service.db.merge_patch import merge_patch
+from schemas.examples import FLOW_ID, SESSION_ID
+from schemas.flows import PANEL_CONFIG_EXAMPLE
+from schemas.sessions import SESSION_DATA_EXAMPLE
 
 FLOW = f"/api/flows/{FLOW_ID}"
 OTHER_SESSION = "018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c34"

@@ -7,8 +7,8 @@ from helpers.caller import Caller
 from helpers.concurrency import run_concurrently
 from helpers.service import Service, call
 
-from contacts_service.models.contacts import Contact
-from contacts_service.models.database import database
+from contacts_service.contacts.tables import Contact
+from contacts_service.db.database import database
 
 FLOW = "/api/flows/5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
 PANEL = {"name": "Support", "panel_config": {"sections": []}}

@@ -27,7 +27,7 @@ _FAULTS = {"25006", "25P03", "25P04", "42P05"}
 _OPTIONS_HEEDED = "contacts.options_are_heeded"  # A setting of our own, which no server has by itself.
 
 
-class PostgresqlBackend(PostgresqlDatabase):
+class PostgresqlBackend(Backend, PostgresqlDatabase):
     """One connection per thread, kept open; one that was cut is replaced before it is used."""
 
     kind = "postgresql"

@@ -48,7 +48,7 @@ HALF_DONE = {
         SELECT id, tags FROM contact WHERE json_array_length(tags) <> (
             SELECT COUNT(*) FROM contact_tag WHERE contact_id = contact.pk)""",
     "a stored response without its contact": """
-        SELECT key FROM first_answer WHERE body IS NOT NULL AND contact_id NOT IN (SELECT id FROM contact)""",
+        SELECT key FROM stored_response WHERE body IS NOT NULL AND contact_id NOT IN (SELECT id FROM contact)""",
     **{
         f"{table} without its contact": f"""
         SELECT contact_id FROM {table} WHERE contact_id NOT IN (SELECT pk FROM contact)"""

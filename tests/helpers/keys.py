@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from flask import Flask
 
-from contacts_service.services.access import SCOPES
-from contacts_service.services.keys import Keyring, create_key
+from contacts_service.keys.keyring import Keyring
+from contacts_service.keys.use_cases import create_key
+from contacts_service.web.auth import SCOPES
 
 
 def make_key(app: Flask, *, scopes: Sequence[str] = SCOPES, accounts: list[str] | None = None) -> str:
