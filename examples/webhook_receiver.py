@@ -46,7 +46,7 @@ def receive(payload):
 
 
 def receive_message(account, message, contacts):
-    """Record an incoming message of whoever wrote it."""
+    """Record an incoming message and its contact."""
     who = contact_of(message, contacts)
     kind = message["type"] if message["type"] in TYPES else "unsupported"
     received = call(

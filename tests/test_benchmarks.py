@@ -86,6 +86,7 @@ def test_the_trace_lists_what_it_counts() -> None:
         assert counts == f"{len(functions)} functions, {len(set(paths))} files, {switches} file switches"
 
 
+@pytest.mark.processes
 def test_the_summary_of_a_trace_is_a_line_for_each_request() -> None:
     lines = run_trace("--summary").splitlines()
     assert len(lines) == 3

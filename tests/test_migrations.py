@@ -58,7 +58,8 @@ def schema_objects() -> dict[str, str]:
             """
         ).fetchall()
     # Peewee quotes names and writes a table in one line; the migration does neither.
-    kept = {name: re.sub(r"(?<=\() | (?=\))", "", re.sub(r"\s+", " ", text.replace('"', "").strip())) for name, text in rows}
+    plain = {name: re.sub(r"\s+", " ", text.replace('"', "").strip()) for name, text in rows}
+    kept = {name: re.sub(r"(?<=\() | (?=\))", "", text) for name, text in plain.items()}
     return {
         name: text for name, text in kept.items() if "schema_migration" not in text + name and "_migration_" not in name
     }

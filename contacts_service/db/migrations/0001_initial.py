@@ -25,29 +25,13 @@ TYPES = {
 }
 TABLES = """
 CREATE TABLE contact (
-    pk {serial} NOT NULL PRIMARY KEY,
-    id {uuid} NOT NULL,
-    account_id {uuid},
-    phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16),
-    bsuid TEXT,
-    username TEXT,
-    name TEXT,
-    profile_name TEXT,
-    avatar_url TEXT,
-    assigned_to {uuid},
-    tags {json} NOT NULL,
-    marketing_opt_out {boolean} NOT NULL,
-    metadata {json} NOT NULL,
-    search_text TEXT NOT NULL,
-    last_message_at {time},
+    pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid},
+    phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16), bsuid TEXT,
+    username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT, assigned_to {uuid}, tags {json} NOT NULL,
+    marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL, search_text TEXT NOT NULL, last_message_at {time},
     recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
-    last_message_key {ordered},
-    last_message_preview TEXT,
-    last_inbound_at {time},
-    unread_count INTEGER NOT NULL,
-    created_at {time} NOT NULL,
-    updated_at {time} NOT NULL,
-    version INTEGER NOT NULL,
+    last_message_key {ordered}, last_message_preview TEXT, last_inbound_at {time}, unread_count INTEGER NOT NULL,
+    created_at {time} NOT NULL, updated_at {time} NOT NULL, version INTEGER NOT NULL,
     CONSTRAINT contact_identified CHECK (phone_number IS NOT NULL OR bsuid IS NOT NULL)
 );;
 CREATE UNIQUE INDEX contact_id ON contact (id);;
@@ -61,67 +45,41 @@ CREATE UNIQUE INDEX contact_phone ON contact (phone_number) WHERE (account_id IS
 CREATE UNIQUE INDEX contact_account_bsuid ON contact (account_id, bsuid) WHERE (account_id IS NOT NULL);;
 CREATE UNIQUE INDEX contact_bsuid ON contact (bsuid) WHERE (account_id IS NULL);;
 CREATE TABLE contact_tag (
-    contact_id {bigint} NOT NULL,
-    tag TEXT NOT NULL,
+    contact_id {bigint} NOT NULL, tag TEXT NOT NULL,
     PRIMARY KEY (contact_id, tag),
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX contact_tag_tag ON contact_tag (tag, contact_id);;
 CREATE TABLE former_bsuid (
-    key TEXT NOT NULL PRIMARY KEY,
-    contact_id {bigint} NOT NULL,
+    key TEXT NOT NULL PRIMARY KEY, contact_id {bigint} NOT NULL,
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX former_bsuid_contact_id ON former_bsuid (contact_id);;
 CREATE TABLE contact_count (
-    account TEXT NOT NULL,
-    slot INTEGER NOT NULL,
-    contacts {bigint} NOT NULL,
-    unassigned {bigint} NOT NULL,
+    account TEXT NOT NULL, slot INTEGER NOT NULL, contacts {bigint} NOT NULL, unassigned {bigint} NOT NULL,
     PRIMARY KEY (account, slot)
 );;
 CREATE TABLE flow (
-    pk {serial} NOT NULL PRIMARY KEY,
-    id {uuid} NOT NULL,
-    account_id {uuid},
-    name TEXT NOT NULL,
-    panel_config {json} NOT NULL,
-    created_at {time} NOT NULL,
-    updated_at {time} NOT NULL,
-    version INTEGER NOT NULL
+    pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid}, name TEXT NOT NULL,
+    panel_config {json} NOT NULL, created_at {time} NOT NULL, updated_at {time} NOT NULL, version INTEGER NOT NULL
 );;
 CREATE UNIQUE INDEX flow_id_account ON flow (id, account_id) WHERE (account_id IS NOT NULL);;
 CREATE UNIQUE INDEX flow_id ON flow (id) WHERE (account_id IS NULL);;
 CREATE INDEX flow_created ON flow (created_at DESC, pk DESC);;
 CREATE INDEX flow_account_created ON flow (account_id, created_at DESC, pk DESC);;
 CREATE TABLE session (
-    pk {serial} NOT NULL PRIMARY KEY,
-    id {uuid} NOT NULL,
-    contact_id {bigint} NOT NULL,
-    flow_id {uuid},
+    pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, contact_id {bigint} NOT NULL, flow_id {uuid},
     status TEXT NOT NULL CHECK (status IN ('active', 'completed', 'cancelled', 'timeout')),
-    session_data {json} NOT NULL,
-    created_at {time} NOT NULL,
-    updated_at {time} NOT NULL,
+    session_data {json} NOT NULL, created_at {time} NOT NULL, updated_at {time} NOT NULL,
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX session_contact_id ON session (contact_id, id);;
 CREATE INDEX session_contact_created ON session (contact_id, created_at DESC, pk DESC);;
 CREATE TABLE message (
-    pk {serial} NOT NULL PRIMARY KEY,
-    id {uuid} NOT NULL,
-    contact_id {bigint} NOT NULL,
-    account_id {uuid},
-    wa_message_id TEXT,
-    direction TEXT NOT NULL CHECK (direction IN ('incoming', 'outgoing')),
-    type TEXT NOT NULL,
-    content {json} NOT NULL,
-    status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
-    status_at {time},
-    error {json},
-    timestamp {time} NOT NULL,
-    key {ordered} NOT NULL,
-    created_at {time} NOT NULL,
+    pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, contact_id {bigint} NOT NULL, account_id {uuid},
+    wa_message_id TEXT, direction TEXT NOT NULL CHECK (direction IN ('incoming', 'outgoing')), type TEXT NOT NULL,
+    content {json} NOT NULL, status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
+    status_at {time}, error {json}, timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL,
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX message_id ON message (id);;
@@ -131,29 +89,16 @@ CREATE UNIQUE INDEX message_wa ON message (wa_message_id) WHERE (account_id IS N
 CREATE TABLE early_status (
     key TEXT NOT NULL PRIMARY KEY,
     status TEXT NOT NULL CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
-    status_at {time} NOT NULL,
-    error {json},
-    created_at {time} NOT NULL
+    status_at {time} NOT NULL, error {json}, created_at {time} NOT NULL
 );;
 CREATE INDEX early_status_created ON early_status (created_at);;
 CREATE TABLE api_key (
-    prefix TEXT NOT NULL PRIMARY KEY,
-    name TEXT NOT NULL,
-    secret_hash TEXT NOT NULL,
-    scopes {json} NOT NULL,
-    accounts {json},
-    created_at {time} NOT NULL,
-    expires_at {time},
-    revoked_at {time}
+    prefix TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, secret_hash TEXT NOT NULL, scopes {json} NOT NULL,
+    accounts {json}, created_at {time} NOT NULL, expires_at {time}, revoked_at {time}
 );;
 CREATE TABLE stored_response (
-    key TEXT NOT NULL PRIMARY KEY,
-    request TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    headers {json} NOT NULL,
-    body TEXT,
-    contact_id {uuid},
-    created_at {time} NOT NULL
+    key TEXT NOT NULL PRIMARY KEY, request TEXT NOT NULL, status INTEGER NOT NULL, headers {json} NOT NULL, body TEXT,
+    contact_id {uuid}, created_at {time} NOT NULL
 );;
 CREATE INDEX stored_response_created ON stored_response (created_at);;
 CREATE INDEX stored_response_contact ON stored_response (contact_id)
