@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from flask import Flask
 from helpers.databases import Databases
+from helpers.examples import OTHER_USER, USER
 
 from contacts_service.app import create_app, prepare
 from contacts_service.settings import Settings
 
-ANN, BEN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
 SLOTS = 16
 CREATE = """
 INSERT INTO contact (id, phone_number, assigned_to, tags, marketing_opt_out, metadata, search_text, unread_count,
@@ -35,7 +35,7 @@ def url(databases: Databases, app: Flask) -> str:
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> None:
-    """One passes a contact from Ann to Ben, the other from Ben to Ann, while a third locks the counter of Ann."""
+    """Two users' contacts are swapped by two transactions, while a third locks the counter of one user."""
     with ExitStack() as stack:
 
         def connect() -> psycopg.Connection[Any]:
@@ -46,12 +46,12 @@ def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> Non
             connection = connect()
             by_slot.setdefault(connection.info.backend_pid % SLOTS, []).append(connection)
         first, second = same
-        for number, user in (("+1234567890", ANN), ("+1234567891", BEN)):
+        for number, user in (("+1234567890", USER), ("+1234567891", OTHER_USER)):
             first.execute(CREATE, (number, user))
         first.commit()
         holder, watcher = connect(), connect()
         watcher.autocommit = True
-        holder.execute("SELECT 1 FROM assigned_count WHERE assigned_to = %s FOR UPDATE", [ANN])
+        holder.execute("SELECT 1 FROM assigned_count WHERE assigned_to = %s FOR UPDATE", [USER])
         failed: list[Exception] = []
 
         def swap(connection: psycopg.Connection[Any], user: str, number: str) -> None:
@@ -62,7 +62,7 @@ def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> Non
                 failed.append(error)
 
         threads = []
-        for connection, user, number in ((first, BEN, "+1234567890"), (second, ANN, "+1234567891")):
+        for connection, user, number in ((first, OTHER_USER, "+1234567890"), (second, USER, "+1234567891")):
             threads.append(threading.Thread(target=swap, args=(connection, user, number)))
             threads[-1].start()
             while watcher.execute(WAITING).fetchone() != (len(threads),):
@@ -72,4 +72,4 @@ def test_swapping_assignments_within_one_slot_does_not_deadlock(url: str) -> Non
             thread.join()
         assert not failed
         counted = "SELECT assigned_to, sum(contacts) FROM assigned_count GROUP BY assigned_to ORDER BY assigned_to"
-        assert [(user, int(total)) for user, total in watcher.execute(counted)] == [(ANN, 1), (BEN, 1)]
+        assert [(user, int(total)) for user, total in watcher.execute(counted)] == [(USER, 1), (OTHER_USER, 1)]

@@ -11,13 +11,11 @@ import orjson
 import pytest
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from playhouse.test_utils import count_queries
 
 from contacts_service.models import contact_list
 from contacts_service.models.database import database
-
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
 
 
 def follow(caller: Caller, meanwhile: Any = None, **query: Any) -> list[str]:
@@ -124,7 +122,7 @@ def test_filters_by_phone_number_bsuid_and_ids(caller: Caller, crowd: list[dict[
     assert caller.names(phone_number="+1999999999") == []
     hidden = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "hidden"}).data
     assert caller.names(bsuid="US.1A2b3C") == ["hidden"]
-    ids = ",".join([crowd[4]["id"].upper(), hidden["id"], "01890a5d-ac96-774b-bcce-b302099a8057"])
+    ids = ",".join([crowd[4]["id"].upper(), hidden["id"], UNKNOWN_ID])
     assert sorted(caller.names(ids=ids)) == ["04 Smith", "hidden"]
     assert caller.names(ids=crowd[4]["id"], account_id=ACCOUNT) == []
     for query in ({"phone_number": "+1234567803"}, {"bsuid": "US.1A2b3C"}, {"ids": ids, "search": "smith"}):

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
-UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -185,7 +183,7 @@ def test_unknown_bound_of_the_history_is_404(caller: Caller, contact: str) -> No
     other = f"/api/contacts/{caller.create('+1234567899')['id']}"
     foreign = caller.post(f"{other}/messages", message(1)).data["id"]
     for bound in ("before", "after"):
-        for message_id in (UNKNOWN, foreign):
+        for message_id in (UNKNOWN_ID, foreign):
             response = caller.get(f"{contact}/messages", **{bound: message_id})
             assert (response.status, response.code) == (404, "message_not_found")
     assert caller.get(f"{contact}/messages").data == {"items": [], "has_more": False}
@@ -250,7 +248,7 @@ def test_failed_message_keeps_its_error(caller: Caller, contact: str) -> None:
 
 
 def test_status_of_an_unknown_message_is_404(caller: Caller) -> None:
-    response = caller.put(f"/api/messages/{UNKNOWN}/status", {"status": "read"})
+    response = caller.put(f"/api/messages/{UNKNOWN_ID}/status", {"status": "read"})
     assert (response.status, response.code) == (404, "message_not_found")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from helpers.databases import Databases
+from helpers.examples import ACCOUNT, USER
 from helpers.service import ROOT, run_flask, start_flask
 from peewee import IntegrityError
 from playhouse.migrations import Runner
@@ -164,7 +165,7 @@ def test_flows_survive_the_migration_that_adds_their_account(empty_database: str
 
 def test_migrations_count_and_index_existing_contacts(empty_database: str) -> None:
     assert empty_database
-    account, user = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
+    account, user = ACCOUNT, USER
     with database.connection_context():
         Runner(database.obj, str(STEPS)).up("0003_keys_versions_retries")
         for number, (account_id, assigned_to) in enumerate(((None, None), (account, None), (account, user))):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, OTHER_ACCOUNT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from contacts_service.models.contacts import Contact
 from contacts_service.models.database import database, reading
 from contacts_service.models.prepared import Written, columns_of, prepared
 
-ACCOUNTS = ["7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
+ACCOUNTS = [ACCOUNT, OTHER_ACCOUNT]
 
 
 def find(accounts: Any, names: Any, equal: Any, since: Any, limit: Any) -> Any:
