@@ -18,13 +18,13 @@ from contacts_service.models import contact_list
 from contacts_service.models.database import database
 
 
-def follow(caller: Caller, meanwhile: Any = None, **query: Any) -> list[str]:
-    """Follow next_cursor to the end, calling ``meanwhile`` between pages."""
+def follow(caller: Caller, between_pages: Any = None, **query: Any) -> list[str]:
+    """Follow next_cursor to the end, calling ``between_pages`` between pages."""
     response = caller.get("/api/contacts", **query).data
     names = [contact["name"] for contact in response["items"]]
     while response["next_cursor"]:
-        if meanwhile:
-            meanwhile()
+        if between_pages:
+            between_pages()
         response = caller.get("/api/contacts", **{**query, "cursor": response["next_cursor"]}).data
         assert response["items"]
         assert response["page"] is None
@@ -140,7 +140,7 @@ def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
     leaving = [contact for number, contact in enumerate(crowd) if number not in staying]
     fresh = iter(range(100, 1000))
 
-    def meanwhile() -> None:
+    def between_pages() -> None:
         for _ in range(2):
             caller.create(f"+1999000{next(fresh)}", name="fresh", account_id=chance.choice([None, ACCOUNT]))
         if leaving:
@@ -149,7 +149,7 @@ def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
         caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
         caller.put(path, {"profile_name": "renamed"})
 
-    visited = follow(caller, meanwhile, limit=3, sort="created", **query)
+    visited = follow(caller, between_pages, limit=3, sort="created", **query)
     throughout = [f"{number:02} Smith" for number in sorted(staying & expected_numbers(query))]
     assert [name for name in visited if name in set(throughout)] == throughout
 
@@ -161,11 +161,11 @@ def test_cursor_by_recency_visits_every_unmoved_contact_once_during_writes(
     moving = set(chance.sample(range(25), 10))
     before = [name for name in caller.names(limit=100) if int(name[:2]) not in moving]
 
-    def meanwhile() -> None:
+    def between_pages() -> None:
         path = f"/api/contacts/{crowd[chance.choice(sorted(moving))]['id']}"
         caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
 
-    visited = follow(caller, meanwhile, limit=3)
+    visited = follow(caller, between_pages, limit=3)
     assert [name for name in visited if int(name[:2]) not in moving] == before
 
 
@@ -211,7 +211,7 @@ def test_forged_or_foreign_cursor_is_400(caller: Caller, crowd: list[dict[str, A
     ("query", "field"),
     [
         ({"sort": "name"}, "sort"),
-        ({"assigned_to": "nobody"}, "assigned_to"),
+        ({"assigned_to": "not-a-uuid"}, "assigned_to"),
         ({"account_id": "None"}, "account_id"),
         ({"tags": ""}, "tags"),
         ({"tags": "a,,b"}, "tags"),

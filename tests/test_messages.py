@@ -217,11 +217,11 @@ arrivals = st.lists(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(said=arrivals, shuffle=st.randoms(use_true_random=False))
+@given(arrived=arrivals, shuffle=st.randoms(use_true_random=False))
 def test_messages_in_any_order_and_repeated_end_the_same(
-    caller: Caller, said: list[dict[str, Any]], shuffle: random.Random
+    caller: Caller, arrived: list[dict[str, Any]], shuffle: random.Random
 ) -> None:
-    bodies = [message(number, **fields) for number, fields in enumerate(said)]
+    bodies = [message(number, **fields) for number, fields in enumerate(arrived)]
     ends = []
     for disorder in (False, True):
         arriving = list(bodies)

@@ -41,7 +41,7 @@ def people(app: Flask) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     accounts=st.none() | st.lists(st.sampled_from(ACCOUNTS), unique=True),
-    names=st.none() | st.lists(st.sampled_from(["Ann", "Ben", "Dee", "Nobody"]), max_size=3),
+    names=st.none() | st.lists(st.sampled_from(["Ann", "Ben", "Dee", "Unknown"]), max_size=3),
     equal=st.dictionaries(st.sampled_from(["name", "username"]), st.none() | st.sampled_from(["Ann", "Cid"])),
     days=st.integers(-1, 1),
     limit=st.integers(0, 5),
