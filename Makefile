@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-# Several hold timeouts of half a second, so a large machine doesn't run more at once.
+# At most four at once, because some tests depend on timeouts of half a second.
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help

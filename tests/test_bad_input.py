@@ -4,9 +4,8 @@ import json
 
 import pytest
 from helpers.caller import Caller, in_path
+from helpers.examples import ACCOUNT, UNKNOWN_ID
 
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 NUMBER = "+1234567890"
 
 
@@ -80,7 +79,7 @@ def test_unreadable_body_is_400(caller: Caller, body: str | bytes, field: str) -
         ({"metadata": None}, "metadata"),
         ({"metadata": deep(33)}, "metadata"),
         ({"nmae": "John"}, "nmae"),
-        ({"id": UNKNOWN}, "id"),
+        ({"id": UNKNOWN_ID}, "id"),
     ],
 )
 def test_invalid_field_is_400_and_creates_nothing(caller: Caller, fields: dict[str, object], field: str) -> None:
@@ -132,8 +131,8 @@ def test_query_that_is_not_utf8_is_400(caller: Caller, search: str) -> None:
     ("method", "path"),
     [
         ("POST", "/api/contacts?dry_run=true"),
-        ("DELETE", f"/api/contacts/{UNKNOWN}?dry_run=true"),
-        ("GET", f"/api/contacts/{UNKNOWN}/sessions?dry_run=true"),
+        ("DELETE", f"/api/contacts/{UNKNOWN_ID}?dry_run=true"),
+        ("GET", f"/api/contacts/{UNKNOWN_ID}/sessions?dry_run=true"),
         ("GET", "/healthz?dry_run=true"),
     ],
 )
@@ -143,7 +142,7 @@ def test_unexpected_query_parameter_is_400(caller: Caller, method: str, path: st
     assert caller.get("/api/contacts").data["total"] == 0
 
 
-@pytest.mark.parametrize("path", ["/api/contacts", f"/api/flows/{UNKNOWN}"])
+@pytest.mark.parametrize("path", ["/api/contacts", f"/api/flows/{UNKNOWN_ID}"])
 def test_field_name_that_is_not_unicode_is_400(caller: Caller, path: str) -> None:
     method = "POST" if path == "/api/contacts" else "PUT"
     body = '{"phone_number": "+1234567890", "name": "x", "panel_config": {"sections": []}, "\\ud800": 1}'
@@ -154,7 +153,7 @@ def test_field_name_that_is_not_unicode_is_400(caller: Caller, path: str) -> Non
 
 def test_many_errors_get_a_short_response(caller: Caller) -> None:
     body = {"name": "x", "panel_config": {"sections": [{}] * 200_000}}
-    response = caller.put(f"/api/flows/{UNKNOWN}", body)
+    response = caller.put(f"/api/flows/{UNKNOWN_ID}", body)
     assert response.errors == {"panel_config.sections": ["More than 50 items."]}
     response = caller.post("/api/contacts", {f"field {n}": 1 for n in range(10_000)})
     assert len(response.errors) == 100
@@ -170,7 +169,9 @@ def test_merged_document_is_limited_to_a_mebibyte(caller: Caller) -> None:
         assert caller.get(address).data == before
 
 
-@pytest.mark.parametrize("bad", ["not-a-uuid", "{" + UNKNOWN + "}", UNKNOWN[:-1], UNKNOWN + "0", "1", "%00", " "])
+@pytest.mark.parametrize(
+    "bad", ["not-a-uuid", "{" + UNKNOWN_ID + "}", UNKNOWN_ID[:-1], UNKNOWN_ID + "0", "1", "%00", " "]
+)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -287,7 +288,7 @@ def test_repeated_key_in_json_takes_the_last_value(caller: Caller) -> None:
 
 def test_query_of_raw_bytes_that_are_not_utf8_is_400(caller: Caller) -> None:
     for query in ("search=\xff", "\xff=1", "search=caf\xe9"):
-        for path in ("/api/contacts", f"/api/contacts/{UNKNOWN}"):
+        for path in ("/api/contacts", f"/api/contacts/{UNKNOWN_ID}"):
             response = caller.client.get(path, environ_overrides={"QUERY_STRING": query})
             assert response.status_code == 400
             assert response.json["code"] == "invalid_request"

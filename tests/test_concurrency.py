@@ -8,11 +8,12 @@ from typing import Any
 import psycopg
 from helpers.concurrency import CALLERS, run_concurrently
 from helpers.databases import sqlite_file
+from helpers.examples import ACCOUNT, FLOW_ID, OTHER_ACCOUNT, OTHER_USER, USER
 from helpers.service import Service, call
 
 
 def test_concurrent_creates_give_one_contact_and_its_id_to_the_others(service: Service) -> None:
-    for account in (None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"):
+    for account in (None, ACCOUNT):
         body = {"phone_number": "+1234567890", "account_id": account}
         responses = run_concurrently(lambda _, body=body: call(service, "POST", "/api/contacts", body))
         created = [response["data"]["id"] for status, response in responses if status == 201]
@@ -23,7 +24,7 @@ def test_concurrent_creates_give_one_contact_and_its_id_to_the_others(service: S
 
 
 def test_totals_are_exact_after_concurrent_creates_and_deletes(service: Service) -> None:
-    accounts = [None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
+    accounts = [None, ACCOUNT, OTHER_ACCOUNT]
 
     def create_some_and_delete_some(number: int) -> None:
         for each in range(6):
@@ -41,8 +42,8 @@ def test_totals_are_exact_after_concurrent_creates_and_deletes(service: Service)
 
 
 def test_totals_of_users_are_exact_after_concurrent_assignments(service: Service) -> None:
-    users = [None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
-    accounts = [None, "8a2f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"]
+    users = [None, USER, OTHER_USER]
+    accounts = [None, ACCOUNT]
 
     def create_and_assign(number: int) -> set[int]:
         body = {"phone_number": f"+1{number:07}", "account_id": accounts[number % 2]}
@@ -99,7 +100,7 @@ def test_session_put_concurrently_is_started_once(service: Service) -> None:
 
 
 def test_flow_put_concurrently_is_created_once(service: Service) -> None:
-    path = "/api/flows/5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
+    path = f"/api/flows/{FLOW_ID}"
     body = {"name": "F", "panel_config": {"sections": []}}
     responses = run_concurrently(lambda _: call(service, "PUT", path, body))
     assert sorted(status for status, _ in responses) == [200] * (CALLERS - 1) + [201]

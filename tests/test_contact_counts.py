@@ -10,12 +10,11 @@ import pytest
 from flask import Flask
 from helpers.caller import Caller
 from helpers.databases import Databases
+from helpers.examples import ACCOUNT, OTHER_USER, USER
 
 from contacts_service.app import create_app, prepare
 from contacts_service.settings import Settings
-from schemas.examples import ACCOUNT_ID
 
-ANN, BEN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
 SLOTS = 16
 CREATE = """
 INSERT INTO contact (id, phone_number, assigned_to, tags, marketing_opt_out, metadata, search_text, unread_count,
@@ -48,7 +47,7 @@ def test_assignments_within_one_slot_wait_in_turn(url: str) -> None:
             connection = connect()
             by_slot.setdefault(connection.info.backend_pid % SLOTS, []).append(connection)
         first, second = same
-        for number, user in (("+1234567890", None), ("+1234567891", BEN)):
+        for number, user in (("+1234567890", None), ("+1234567891", OTHER_USER)):
             first.execute(CREATE, (number, user))
         first.commit()
         holder, watcher = connect(), connect()
@@ -64,7 +63,7 @@ def test_assignments_within_one_slot_wait_in_turn(url: str) -> None:
                 failed.append(error)
 
         threads = []
-        for connection, user, number in ((first, ANN, "+1234567890"), (second, None, "+1234567891")):
+        for connection, user, number in ((first, USER, "+1234567890"), (second, None, "+1234567891")):
             threads.append(threading.Thread(target=assign, args=(connection, user, number)))
             threads[-1].start()
             while watcher.execute(WAITING).fetchone() != (len(threads),):
@@ -79,7 +78,7 @@ def test_assignments_within_one_slot_wait_in_turn(url: str) -> None:
 
 def test_counters_equal_the_contacts_after_every_kind_of_write(app: Flask) -> None:
     caller = Caller(app)
-    accounts, users = (ACCOUNT_ID, None), (ANN, BEN, None)
+    accounts, users = (ACCOUNT, None), (USER, OTHER_USER, None)
     contacts = [caller.create(f"+12345678{number:02}", account_id=accounts[number % 2])["id"] for number in range(24)]
     for step in (1, 3, 5):
         for number, contact in enumerate(contacts[::step]):

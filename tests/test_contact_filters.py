@@ -11,22 +11,20 @@ import orjson
 import pytest
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from playhouse.test_utils import count_queries
 
 from contacts_service.contacts import list_queries
 from contacts_service.db.database import database
 
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
 
-
-def follow(caller: Caller, meanwhile: Any = None, **query: Any) -> list[str]:
-    """Follow next_cursor to the end, calling ``meanwhile`` between pages."""
+def follow(caller: Caller, between_pages: Any = None, **query: Any) -> list[str]:
+    """Follow next_cursor to the end, calling ``between_pages`` between pages."""
     response = caller.get("/api/contacts", **query).data
     names = [contact["name"] for contact in response["items"]]
     while response["next_cursor"]:
-        if meanwhile:
-            meanwhile()
+        if between_pages:
+            between_pages()
         response = caller.get("/api/contacts", **{**query, "cursor": response["next_cursor"]}).data
         assert response["items"]
         assert response["page"] is None
@@ -124,7 +122,7 @@ def test_filters_by_phone_number_bsuid_and_ids(caller: Caller, crowd: list[dict[
     assert caller.names(phone_number="+1999999999") == []
     hidden = caller.post("/api/contacts", {"bsuid": "US.1A2b3C", "name": "hidden"}).data
     assert caller.names(bsuid="US.1A2b3C") == ["hidden"]
-    ids = ",".join([crowd[4]["id"].upper(), hidden["id"], "01890a5d-ac96-774b-bcce-b302099a8057"])
+    ids = ",".join([crowd[4]["id"].upper(), hidden["id"], UNKNOWN_ID])
     assert sorted(caller.names(ids=ids)) == ["04 Smith", "hidden"]
     assert caller.names(ids=crowd[4]["id"], account_id=ACCOUNT) == []
     for query in ({"phone_number": "+1234567803"}, {"bsuid": "US.1A2b3C"}, {"ids": ids, "search": "smith"}):
@@ -142,7 +140,7 @@ def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
     leaving = [contact for number, contact in enumerate(crowd) if number not in staying]
     fresh = iter(range(100, 1000))
 
-    def meanwhile() -> None:
+    def between_pages() -> None:
         for _ in range(2):
             caller.create(f"+1999000{next(fresh)}", name="fresh", account_id=chance.choice([None, ACCOUNT]))
         if leaving:
@@ -151,7 +149,7 @@ def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
         caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
         caller.put(path, {"profile_name": "renamed"})
 
-    visited = follow(caller, meanwhile, limit=3, sort="created", **query)
+    visited = follow(caller, between_pages, limit=3, sort="created", **query)
     throughout = [f"{number:02} Smith" for number in sorted(staying & expected_numbers(query))]
     assert [name for name in visited if name in set(throughout)] == throughout
 
@@ -163,11 +161,11 @@ def test_cursor_by_recency_visits_every_unmoved_contact_once_during_writes(
     moving = set(chance.sample(range(25), 10))
     before = [name for name in caller.names(limit=100) if int(name[:2]) not in moving]
 
-    def meanwhile() -> None:
+    def between_pages() -> None:
         path = f"/api/contacts/{crowd[chance.choice(sorted(moving))]['id']}"
         caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
 
-    visited = follow(caller, meanwhile, limit=3)
+    visited = follow(caller, between_pages, limit=3)
     assert [name for name in visited if int(name[:2]) not in moving] == before
 
 
@@ -213,7 +211,7 @@ def test_forged_or_foreign_cursor_is_400(caller: Caller, crowd: list[dict[str, A
     ("query", "field"),
     [
         ({"sort": "name"}, "sort"),
-        ({"assigned_to": "nobody"}, "assigned_to"),
+        ({"assigned_to": "not-a-uuid"}, "assigned_to"),
         ({"account_id": "None"}, "account_id"),
         ({"tags": ""}, "tags"),
         ({"tags": "a,,b"}, "tags"),

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT
 from playhouse.test_utils import count_queries
 
 from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import database
 
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 LAST = {"next_cursor": None}
 START = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -5,13 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 from helpers.caller import UUID, Caller
+from helpers.examples import ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID, USER
 
 from contacts_service.db.database import database
-
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
-USER = "2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11"
-UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 def test_create_returns_the_contact_and_its_location(caller: Caller) -> None:
@@ -241,6 +237,6 @@ def test_delete_removes_everything_of_a_contact(caller: Caller) -> None:
 
 
 def test_unknown_contact_is_404(caller: Caller) -> None:
-    response = caller.get(f"/api/contacts/{UNKNOWN}")
+    response = caller.get(f"/api/contacts/{UNKNOWN_ID}")
     assert (response.status, response.code) == (404, "contact_not_found")
-    assert UNKNOWN in response.body["message"]
+    assert UNKNOWN_ID in response.body["message"]

@@ -232,7 +232,7 @@ def test_silent_server_is_503_in_bounded_time(silent_proxy: tuple[SilentProxy, s
 def test_threads_connect_independently(app: Flask) -> None:
     assert app
     with socket.create_server(("127.0.0.1", 0)) as silent:  # It accepts connections and never responds.
-        url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
+        url = f"postgresql://unknown@127.0.0.1:{silent.getsockname()[1]}/nothing"
         application = create_app(Settings(database_url=url, database_timeout=0.5))
         took: list[float] = []
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT
 from hypothesis import given
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
@@ -13,7 +14,6 @@ from playhouse.test_utils import count_queries
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.db.database import database
 
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
 NUMBER, OTHER_NUMBER = "+1234567890", "+1234567891"
 BSUID, NEW_BSUID = "US.13491208655302741918", "US.24502319766413852029"
 
@@ -223,7 +223,7 @@ def test_one_request_resolves_the_contact_and_records_the_message(caller: Caller
     assert (second["contact"]["unread_count"], second["contact"]["profile_name"]) == (2, "Renamed")
 
 
-@pytest.mark.parametrize("account", [None, "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"])
+@pytest.mark.parametrize("account", [None, ACCOUNT])
 @pytest.mark.parametrize(
     "identity", [{"phone_number": "+5511987654321"}, {"bsuid": "BR.1"}, {"phone_number": "+1234567", "bsuid": "BR.1"}]
 )

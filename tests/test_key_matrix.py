@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from helpers.caller import Caller, Response
+from helpers.examples import ACCOUNT, FLOW_ID, OTHER_ACCOUNT, UNKNOWN_ID
 from helpers.keys import make_key
 
 from contacts_service.contacts import list_queries
@@ -17,10 +18,6 @@ from contacts_service.keys.tables import ApiKey
 from contacts_service.keys.use_cases import revoke_key
 from contacts_service.web.auth import SCOPES
 
-OWN = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-OTHER = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
-UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8099"
-FLOW = "5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
 NUMBER = "+1234567890"
 METHODS = ("get", "post", "put", "patch", "delete")
 PUBLIC = {"GET /healthz", "GET /readyz"}
@@ -39,7 +36,7 @@ def scope_of(operation: dict[str, Any]) -> str:
     return scopes.pop()
 
 
-def call(caller: Caller, name: str, entity_id: str = UNKNOWN) -> Response:
+def call(caller: Caller, name: str, entity_id: str = UNKNOWN_ID) -> Response:
     """Call an operation with its documented example body."""
     method, path = name.split()
     operation = caller.openapi["paths"][path][method.lower()]
@@ -130,9 +127,9 @@ def create_account_data(app: Flask, account: str | None) -> AccountData:
     contact = unlimited.create(NUMBER, account_id=account, name=f"Owned by {account}")["id"]
     message = {"wa_message_id": "wamid.1", "direction": "incoming", "type": "text", "content": {"body": "hello"}}
     recorded = unlimited.post(f"/api/contacts/{contact}/messages", message).data["id"]
-    unlimited.put(f"/api/contacts/{contact}/session-data", {"flow_id": FLOW, "session_data": {"secret": account}})
-    unlimited.put(f"/api/flows/{FLOW}", {"name": f"Flow of {account}", "panel_config": PANEL, "account_id": account})
-    limited = Caller(app, make_key(app, accounts=[account or OTHER]))
+    unlimited.put(f"/api/contacts/{contact}/session-data", {"flow_id": FLOW_ID, "session_data": {"secret": account}})
+    unlimited.put(f"/api/flows/{FLOW_ID}", {"name": f"Flow of {account}", "panel_config": PANEL, "account_id": account})
+    limited = Caller(app, make_key(app, accounts=[account or OTHER_ACCOUNT]))
     return AccountData(limited, contact, recorded)
 
 
@@ -146,7 +143,7 @@ def comparable(response: Response, *replaced: str) -> str:
 
 def test_resource_of_another_account_is_404_as_if_it_did_not_exist(app: Flask) -> None:
     """No one learns that it exists, and it doesn't change."""
-    own, other, without_account = (create_account_data(app, account) for account in (OWN, OTHER, None))
+    own, other, without_account = (create_account_data(app, account) for account in (ACCOUNT, OTHER_ACCOUNT, None))
     unlimited = Caller(app, make_key(app))
     by_id = sorted(name for name in operations(app) if "{id}" in name and "/flows/" not in name)
     assert len(by_id) == 13
@@ -154,18 +151,18 @@ def test_resource_of_another_account_is_404_as_if_it_did_not_exist(app: Flask) -
         for data in (other, without_account):
             entity_id = data.message if "/messages/{id}" in name else data.contact
             before = unlimited.get("/api/contacts", ids=data.contact).data["items"]
-            refused, unknown = call(own.caller, name, entity_id), call(own.caller, name, UNKNOWN)
+            refused, unknown = call(own.caller, name, entity_id), call(own.caller, name, UNKNOWN_ID)
             assert refused.status == 404, name
-            assert comparable(refused, entity_id) == comparable(unknown, UNKNOWN)
+            assert comparable(refused, entity_id) == comparable(unknown, UNKNOWN_ID)
             assert unlimited.get("/api/contacts", ids=data.contact).data["items"] == before, name
         if not name.startswith("DELETE"):
             assert call(own.caller, name, own.message if "/messages/{id}" in name else own.contact).status < 300, name
     assert call(own.caller, "DELETE /api/contacts/{id}", own.contact).status == 200
 
 
-@pytest.mark.parametrize("account", [OTHER, None])
+@pytest.mark.parametrize("account", [OTHER_ACCOUNT, None])
 def test_naming_another_account_is_403(app: Flask, account: str | None) -> None:
-    caller = create_account_data(app, OWN).caller
+    caller = create_account_data(app, ACCOUNT).caller
     create_account_data(app, account)
     message = {
         "wa_message_id": "wamid.1",
@@ -185,11 +182,13 @@ def test_naming_another_account_is_403(app: Flask, account: str | None) -> None:
         "PUT /api/messages/status": caller.put("/api/messages/status", status),
         "GET /api/contacts": caller.get("/api/contacts", account_id=named),
         "GET /api/flows": caller.get("/api/flows", account_id=named),
-        "GET /api/flows/{id}": caller.get(f"/api/flows/{FLOW}", **({"account_id": account} if account else {})),
+        "GET /api/flows/{id}": caller.get(f"/api/flows/{FLOW_ID}", **({"account_id": account} if account else {})),
         "PUT /api/flows/{id}": caller.put(
-            f"/api/flows/{FLOW}", {"name": "mine", "panel_config": PANEL, "account_id": account}
+            f"/api/flows/{FLOW_ID}", {"name": "mine", "panel_config": PANEL, "account_id": account}
         ),
-        "DELETE /api/flows/{id}": caller.delete(f"/api/flows/{FLOW}" + (f"?account_id={account}" if account else "")),
+        "DELETE /api/flows/{id}": caller.delete(
+            f"/api/flows/{FLOW_ID}" + (f"?account_id={account}" if account else "")
+        ),
     }
     for name, response in refused.items():
         assert (response.status, response.code) == (403, "account_forbidden"), name
@@ -198,7 +197,7 @@ def test_naming_another_account_is_403(app: Flask, account: str | None) -> None:
 
 
 def test_lists_hold_nothing_of_another_account(app: Flask) -> None:
-    own, other = create_account_data(app, OWN), create_account_data(app, OTHER)
+    own, other = create_account_data(app, ACCOUNT), create_account_data(app, OTHER_ACCOUNT)
     create_account_data(app, None)
     unlimited = Caller(app, make_key(app))
     for query in (
@@ -215,43 +214,43 @@ def test_lists_hold_nothing_of_another_account(app: Flask) -> None:
         assert found["next_cursor"] is None
         cursor = unlimited.get("/api/contacts", limit=1, **query).data["next_cursor"]
         seen = own.caller.get("/api/contacts", cursor=cursor, limit=1, **query).data
-        assert {item["account_id"] for item in seen["items"]} <= {OWN}, "a cursor widens no permissions"
+        assert {item["account_id"] for item in seen["items"]} <= {ACCOUNT}, "a cursor widens no permissions"
     flows = own.caller.get("/api/flows").data
-    assert ([flow["name"] for flow in flows["items"]], flows["total"]) == ([f"Flow of {OWN}"], 1)
+    assert ([flow["name"] for flow in flows["items"]], flows["total"]) == ([f"Flow of {ACCOUNT}"], 1)
     assert unlimited.get("/api/flows").data["total"] == 3
-    assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] == f"Flow of {OWN}"
+    assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] == f"Flow of {ACCOUNT}"
 
 
 def test_key_for_two_accounts_lists_both_in_one_order(app: Flask) -> None:
-    own, other = create_account_data(app, OWN), create_account_data(app, OTHER)
+    own, other = create_account_data(app, ACCOUNT), create_account_data(app, OTHER_ACCOUNT)
     create_account_data(app, None)
-    both = Caller(app, make_key(app, accounts=[OWN, OTHER]))
+    both = Caller(app, make_key(app, accounts=[ACCOUNT, OTHER_ACCOUNT]))
     page = both.get("/api/contacts", limit=1).data
     assert page["total"] == 2
     rest = both.get("/api/contacts", limit=1, cursor=page["next_cursor"]).data
     assert [page["items"][0]["id"], rest["items"][0]["id"]] == [other.contact, own.contact]
 
 
-@pytest.mark.parametrize("query", [{}, {"assigned_to": UNKNOWN}, {"search": "smith"}, {"search": "s 1"}])
+@pytest.mark.parametrize("query", [{}, {"assigned_to": UNKNOWN_ID}, {"search": "smith"}, {"search": "s 1"}])
 @pytest.mark.parametrize("sort", ["recent", "created"])
 def test_key_for_several_accounts_pages_through_them_in_one_order(
     app: Flask, query: dict[str, str], sort: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
     unlimited = Caller(app, make_key(app))
-    accounts = [OWN, OTHER, None, UNKNOWN]
+    accounts = [ACCOUNT, OTHER_ACCOUNT, None, UNKNOWN_ID]
     for number in range(40):
         body = {"phone_number": f"+1234567{number:03}", "name": "Smith", "account_id": accounts[number * 7 % 11 % 4]}
         contact = unlimited.post("/api/contacts", body).data["id"]
         if number % 3 == 0:
-            unlimited.put(f"/api/contacts/{contact}/assign", {"user_id": UNKNOWN})
+            unlimited.put(f"/api/contacts/{contact}/assign", {"user_id": UNKNOWN_ID})
         if number % 4 == 0:
             at = f"2026-01-01T00:00:{number // 8:02}Z"  # Some times are equal.
             message = {"direction": "incoming", "type": "text", "content": {"body": "Hi"}, "timestamp": at}
             unlimited.post(f"/api/contacts/{contact}/messages", message)
     items = unlimited.get("/api/contacts", limit=100, sort=sort, **query).data["items"]
-    expected = [item["id"] for item in items if item["account_id"] in {OWN, OTHER, UNKNOWN}]
-    several = Caller(app, make_key(app, accounts=[UNKNOWN, OTHER, OWN]))
+    expected = [item["id"] for item in items if item["account_id"] in {ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID}]
+    several = Caller(app, make_key(app, accounts=[UNKNOWN_ID, OTHER_ACCOUNT, ACCOUNT]))
     by_page: list[str] = []
     by_cursor: list[str] = []
     cursor: dict[str, str] = {}
@@ -267,28 +266,34 @@ def test_key_for_several_accounts_pages_through_them_in_one_order(
 
 
 def test_conflicts_are_reported_within_the_own_account_only(app: Flask) -> None:
-    own = create_account_data(app, OWN)
-    create_account_data(app, OTHER)
-    mine = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": OWN})
+    own = create_account_data(app, ACCOUNT)
+    create_account_data(app, OTHER_ACCOUNT)
+    mine = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": ACCOUNT})
     assert (mine.status, mine.errors) == (409, {"id": [own.contact]})
-    free = own.caller.post("/api/contacts", {"phone_number": "+19998887777", "account_id": OWN})
+    free = own.caller.post("/api/contacts", {"phone_number": "+19998887777", "account_id": ACCOUNT})
     assert free.status == 201
     taken = own.caller.put(f"/api/contacts/{free.data['id']}", {"phone_number": NUMBER})
     assert (taken.status, taken.errors) == (409, {"id": [own.contact]})
     own.caller.delete(f"/api/contacts/{own.contact}")
-    again = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": OWN})
+    again = own.caller.post("/api/contacts", {"phone_number": NUMBER, "account_id": ACCOUNT})
     assert again.status == 201, "the other account's contact of this number doesn't conflict"
 
 
 def test_flow_id_is_unique_within_an_account(app: Flask) -> None:
-    own, other = create_account_data(app, OWN), create_account_data(app, OTHER)
-    mine = {"name": "Mine", "panel_config": PANEL, "account_id": OWN}
-    assert own.caller.put(f"/api/flows/{FLOW}", mine).status == 200
-    assert other.caller.get(f"/api/flows/{FLOW}", account_id=OTHER).data["name"] == f"Flow of {OTHER}"
-    assert other.caller.get(f"/api/contacts/{other.contact}/session-data").data["flow_name"] == f"Flow of {OTHER}"
-    assert own.caller.delete(f"/api/flows/{FLOW}?account_id={OWN}").status == 200
+    own, other = create_account_data(app, ACCOUNT), create_account_data(app, OTHER_ACCOUNT)
+    mine = {"name": "Mine", "panel_config": PANEL, "account_id": ACCOUNT}
+    assert own.caller.put(f"/api/flows/{FLOW_ID}", mine).status == 200
+    assert (
+        other.caller.get(f"/api/flows/{FLOW_ID}", account_id=OTHER_ACCOUNT).data["name"] == f"Flow of {OTHER_ACCOUNT}"
+    )
+    assert (
+        other.caller.get(f"/api/contacts/{other.contact}/session-data").data["flow_name"] == f"Flow of {OTHER_ACCOUNT}"
+    )
+    assert own.caller.delete(f"/api/flows/{FLOW_ID}?account_id={ACCOUNT}").status == 200
     assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] is None
     shared = Caller(app, make_key(app))
-    shared.put(f"/api/flows/{FLOW}", {"name": "For all", "panel_config": PANEL})
+    shared.put(f"/api/flows/{FLOW_ID}", {"name": "For all", "panel_config": PANEL})
     assert own.caller.get(f"/api/contacts/{own.contact}/session-data").data["flow_name"] == "For all"
-    assert other.caller.get(f"/api/contacts/{other.contact}/session-data").data["flow_name"] == f"Flow of {OTHER}"
+    assert (
+        other.caller.get(f"/api/contacts/{other.contact}/session-data").data["flow_name"] == f"Flow of {OTHER_ACCOUNT}"
+    )

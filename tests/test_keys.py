@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from helpers.caller import Caller
 from helpers.databases import Databases
+from helpers.examples import ACCOUNT
 from helpers.keys import make_key
 from helpers.service import run_flask, serve, status_of
 
@@ -218,12 +219,11 @@ def test_key_revoked_while_the_body_arrives_writes_nothing(kind: str, databases:
 @pytest.mark.processes
 def test_commands_create_list_and_revoke_keys(kind: str, databases: Databases) -> None:
     url = databases.create(kind)
-    account = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
     made = run_flask(url, "keys", "create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
     limited = run_flask(
         url,
         *("keys", "create", "desk", "--scope", "contacts:read"),
-        *("--account", account.upper(), "--expires", "2099-01-01T00:00:00Z"),
+        *("--account", ACCOUNT.upper(), "--expires", "2099-01-01T00:00:00Z"),
     )
     assert (made.returncode, limited.returncode) == (0, 0), made.stderr + limited.stderr
     secrets = [made.stdout.strip(), limited.stdout.strip()]
@@ -231,7 +231,7 @@ def test_commands_create_list_and_revoke_keys(kind: str, databases: Databases) -
     listed = run_flask(url, "keys", "list").stdout
     assert listed == (
         f"{prefixes[0]}  chatbot  contacts:read,contacts:write  all accounts  active\n"
-        f"{prefixes[1]}  desk  contacts:read  {account}  expires 2099-01-01T00:00:00Z\n"
+        f"{prefixes[1]}  desk  contacts:read  {ACCOUNT}  expires 2099-01-01T00:00:00Z\n"
     )
     assert not any(secret.split("_", 2)[2] in listed for secret in secrets)
     assert run_flask(url, "keys", "revoke", prefixes[0]).stdout == f"revoked {prefixes[0]}\n"

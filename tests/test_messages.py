@@ -1,32 +1,15 @@
-"""Conversation history: messages recorded once and ordered by time, and statuses that only move forward."""
+"""Conversation history: messages recorded once and ordered by time."""
 
-import itertools
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID
+from helpers.messages import message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10"
-OTHER_ACCOUNT = "8a1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
-UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
-START = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-def message(number: int = 0, *, second: int | None = None, **fields: Any) -> dict[str, Any]:
-    """Make a message with a WhatsApp id; ``second`` is its time."""
-    moment = START + timedelta(seconds=number if second is None else second)
-    return {
-        "wa_message_id": f"wamid.{number:04}",
-        "direction": "incoming",
-        "type": "text",
-        "content": {"body": f"text {number}"},
-        "timestamp": moment.isoformat(),
-        **fields,
-    }
 
 
 @pytest.fixture
@@ -185,7 +168,7 @@ def test_unknown_bound_of_the_history_is_404(caller: Caller, contact: str) -> No
     other = f"/api/contacts/{caller.create('+1234567899')['id']}"
     foreign = caller.post(f"{other}/messages", message(1)).data["id"]
     for bound in ("before", "after"):
-        for message_id in (UNKNOWN, foreign):
+        for message_id in (UNKNOWN_ID, foreign):
             response = caller.get(f"{contact}/messages", **{bound: message_id})
             assert (response.status, response.code) == (404, "message_not_found")
     assert caller.get(f"{contact}/messages").data == {"items": [], "has_more": False}
@@ -221,76 +204,6 @@ def test_invalid_message_is_400_and_changes_nothing(
     assert caller.get(contact).data == before
 
 
-# Statuses ------------------------------------------------------------------------------------------------------------
-
-
-def outgoing(caller: Caller, contact: str, **fields: Any) -> dict[str, Any]:
-    return caller.post(f"{contact}/messages", message(1, direction="outgoing", **fields)).data
-
-
-def test_status_only_moves_forward(caller: Caller, contact: str) -> None:
-    sent = outgoing(caller, contact)
-    assert sent["status"] == "pending"
-    path = f"/api/messages/{sent['id']}/status"
-    delivered = caller.put(path, {"status": "delivered", "timestamp": "2024-01-01T00:01:00Z"}).data
-    assert delivered == {**sent, "status": "delivered", "status_at": "2024-01-01T00:01:00Z"}
-    for late in ("sent", "pending", "delivered"):
-        assert caller.put(path, {"status": late, "timestamp": "2024-01-01T00:02:00Z"}).data == delivered
-    assert caller.put(path, {"status": "read"}).data["status"] == "read"
-    assert caller.put(path, {"status": "failed"}).data["status"] == "read"
-
-
-def test_failed_message_keeps_its_error(caller: Caller, contact: str) -> None:
-    sent = outgoing(caller, contact, status="sent")
-    error = {"code": 131026, "title": "Message undeliverable"}
-    body = {"wa_message_id": "wamid.0001", "account_id": ACCOUNT, "status": "failed", "error": error}
-    failed = caller.put("/api/messages/status", body).data
-    assert (failed["id"], failed["status"], failed["error"]) == (sent["id"], "failed", error)
-    assert caller.put(f"/api/messages/{sent['id']}/status", {"status": "delivered"}).data == failed
-
-
-def test_status_of_an_unknown_message_is_404(caller: Caller) -> None:
-    response = caller.put(f"/api/messages/{UNKNOWN}/status", {"status": "read"})
-    assert (response.status, response.code) == (404, "message_not_found")
-
-
-def test_status_that_arrives_before_its_message_is_kept(caller: Caller, contact: str) -> None:
-    """WhatsApp's webhook may be faster than the sender that records its message."""
-    early = {"wa_message_id": "wamid.0001", "account_id": ACCOUNT}
-    for status, second in (("delivered", 5), ("sent", 4), ("delivered", 6)):
-        response = caller.put(
-            "/api/messages/status", {**early, "status": status, "timestamp": f"2024-01-01T00:00:0{second}Z"}
-        )
-        assert (response.status, response.body["data"]) == (202, None)
-    caller.put("/api/messages/status", {"wa_message_id": "wamid.0001", "status": "read"})
-    recorded = outgoing(caller, contact, status="sent")
-    assert (recorded["status"], recorded["status_at"]) == ("delivered", "2024-01-01T00:00:05Z")
-
-
-def test_statuses_in_any_order_end_the_same(caller: Caller, contact: str) -> None:
-    """Every order of every set of statuses, with the message itself at every position."""
-    statuses = ["sent", "delivered", "read", "failed"]
-    wa_id = itertools.count()
-    for size in range(1, 4):
-        for chosen in itertools.combinations(statuses, size):
-            ends = set()
-            for order in itertools.permutations([*chosen, "message"]):
-                number = f"wamid.{next(wa_id)}.{size}"
-                for step in order:
-                    if step == "message":
-                        body = message(1, wa_message_id=number, direction="outgoing")
-                        caller.post(f"{contact}/messages", body)
-                    else:
-                        moment = f"2024-01-01T00:00:0{statuses.index(step)}Z"
-                        body = {"account_id": ACCOUNT, "wa_message_id": number, "status": step, "timestamp": moment}
-                        caller.put("/api/messages/status", body)
-                final = caller.post(f"{contact}/messages", message(1, wa_message_id=number)).data
-                ends.add((final["status"], final["status_at"]))
-            assert len(ends) == 1, (chosen, ends)
-
-
-# Order ---------------------------------------------------------------------------------------------------------------
-
 arrivals = st.lists(
     st.builds(
         lambda second, direction, kind: {"second": second, "direction": direction, "type": kind},
@@ -304,11 +217,11 @@ arrivals = st.lists(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(said=arrivals, shuffle=st.randoms(use_true_random=False))
+@given(arrived=arrivals, shuffle=st.randoms(use_true_random=False))
 def test_messages_in_any_order_and_repeated_end_the_same(
-    caller: Caller, said: list[dict[str, Any]], shuffle: random.Random
+    caller: Caller, arrived: list[dict[str, Any]], shuffle: random.Random
 ) -> None:
-    bodies = [message(number, **fields) for number, fields in enumerate(said)]
+    bodies = [message(number, **fields) for number, fields in enumerate(arrived)]
     ends = []
     for disorder in (False, True):
         arriving = list(bodies)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, OTHER_ACCOUNT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peewee import DateField
@@ -15,7 +16,7 @@ from contacts_service.db import prepared as module
 from contacts_service.db.database import BaseModel, database, reading
 from contacts_service.db.prepared import InlineInt, columns_of, prepared
 
-ACCOUNTS = ["7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"]
+ACCOUNTS = [ACCOUNT, OTHER_ACCOUNT]
 
 
 def find(accounts: Any, names: Any, equal: Any, since: Any, limit: Any) -> Any:
@@ -41,7 +42,7 @@ def people(app: Flask) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     accounts=st.none() | st.lists(st.sampled_from(ACCOUNTS), unique=True),
-    names=st.none() | st.lists(st.sampled_from(["Ann", "Ben", "Dee", "Nobody"]), max_size=3),
+    names=st.none() | st.lists(st.sampled_from(["Ann", "Ben", "Dee", "Unknown"]), max_size=3),
     equal=st.dictionaries(st.sampled_from(["name", "username"]), st.none() | st.sampled_from(["Ann", "Cid"])),
     days=st.integers(-1, 1),
     limit=st.integers(0, 5),

@@ -3,6 +3,7 @@
 import pytest
 from flask import Flask
 from helpers.caller import Caller
+from helpers.examples import ACCOUNT, OTHER_ACCOUNT, USER
 from helpers.keys import make_key
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -29,8 +30,6 @@ PEOPLE = {
     "+84912345678": ("Nguyễn Thị Ánh", None),
     "+15550100": (None, None),
 }
-
-ACCOUNT, OTHER_ACCOUNT = "7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10", "8a2f2c1e-52c4-4b0c-9a53-7c3c0c6b6a11"
 
 RULES = [
     # The search text, and the phone numbers of the contacts that it finds.
@@ -257,12 +256,11 @@ def test_limited_key_finds_and_counts_matches_of_its_accounts_only(app: Flask) -
 
 
 def test_search_with_another_filter_finds_their_intersection(caller: Caller) -> None:
-    user = OTHER_ACCOUNT
     ids = [caller.create(f"+12345678{number:02}", name="Ann" if number < 20 else "Ben")["id"] for number in range(30)]
     for contact in ids[17:23]:
-        caller.put(f"/api/contacts/{contact}/assign", {"user_id": user})
+        caller.put(f"/api/contacts/{contact}/assign", {"user_id": USER})
     for search, expected in (("ann", ids[17:20]), ("ben", ids[20:23]), ("ann 1234567819", [ids[19]]), ("carl", [])):
-        found = caller.get("/api/contacts", search=search, assigned_to=user, sort="created").data
+        found = caller.get("/api/contacts", search=search, assigned_to=USER, sort="created").data
         assert ([item["id"] for item in found["items"]], found["total"]) == (expected, len(expected))
     assert caller.get("/api/contacts", search="ann", assigned_to="none").data["total"] == 17
     assert caller.names(search="ann", ids=",".join(ids[18:22])) == ["Ann", "Ann"]

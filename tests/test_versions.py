@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from helpers.caller import Caller
 from helpers.concurrency import run_concurrently
+from helpers.examples import FLOW_ID, UNKNOWN_ID
 from helpers.service import Service, call
 
 from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import database
 
-FLOW = "/api/flows/5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90"
+FLOW = f"/api/flows/{FLOW_ID}"
 PANEL = {"name": "Support", "panel_config": {"sections": []}}
 WRITES = [
     ("PUT", "", {"name": "New"}),
@@ -93,7 +94,7 @@ def test_if_match_star_matches_any_existing_contact(
     caller: Caller, contact: str, method: str, suffix: str, body: object
 ) -> None:
     assert caller.request(method, contact + suffix, json=body, headers=if_match("*")).status == 200
-    gone = "/api/contacts/01890a5d-ac96-774b-bcce-b302099a8099"
+    gone = f"/api/contacts/{UNKNOWN_ID}"
     for tag in ("*", '"1"'):
         assert caller.request(method, gone + suffix, json=body, headers=if_match(tag)).status == 404
 
