@@ -7,14 +7,14 @@ from flask import Response, g
 
 from contacts_service.db.fields import JSONText
 from contacts_service.metrics import ERRORS
+from contacts_service.web.observability import ServiceResponse
 
 
 def success(data: Any, status: int = 200, **headers: str) -> Response:
     """Answer ``{"status": "success", "data": …}``. Underscores in header names become dashes."""
-    response = Response(encode({"status": "success", "data": data}), status, content_type="application/json")
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
-    return response
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = encode({"status": "success", "data": data})
+    return ServiceResponse(body, status, named, content_type="application/json")
 
 
 def page_of(items: list[dict[str, Any]], *, total: int, page: int | None, limit: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def failure(status: int, code: str, message: str, errors: dict[str, list[str]] |
     """Answer an error; ``errors`` tells what is wrong with which field."""
     ERRORS.labels(code).inc()
     body = error_body(code, message, g.request_state.request_id, errors, **more)
-    return Response(encode(body), status, content_type="application/json")
+    return ServiceResponse(encode(body), status, content_type="application/json")
 
 
 def error_body(

@@ -13,8 +13,9 @@ _Version = TypeVar("_Version")
 
 def success_with_etag(entity: dict[str, Any], etag: str, status: int = 200, **headers: str) -> Response:
     """Answer an entity with its ETag, or 304 to a reader that has it already."""
-    is_read = request.method in {"GET", "HEAD"}
-    if is_read and "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(etag):
+    environ = request.environ
+    is_read = "HTTP_IF_NONE_MATCH" in environ and environ["REQUEST_METHOD"] in {"GET", "HEAD"}
+    if is_read and request.if_none_match.contains_weak(etag):
         return Response(status=304, headers={"ETag": f'"{etag}"'})
     return success(entity, status, ETag=f'"{etag}"', **headers)
 

@@ -82,21 +82,33 @@ class RequestState:
         self.caller: Caller | None = None
 
 
+class ServiceResponse(Response):
+    """A response with the security headers.
+
+    They are added to what goes to the server: in ``after_request`` Werkzeug would check each of them again for every
+    response, which takes 10 of the 290 µs of a get.
+    """
+
+    def get_wsgi_response(self, environ: Any) -> Any:
+        body, status, headers = super().get_wsgi_response(environ)
+        return body, status, headers + (_PAGE_HEADERS if CONTENT_SECURITY_POLICY in self.headers else _DATA_HEADERS)
+
+
 def observe_requests(app: Flask) -> None:
     """Give each request its id, log it and count it. Call it first, so that its time includes everything else."""
+    app.response_class = ServiceResponse
     app.before_request(_begin)
     app.after_request(_finish)
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
+    given = request.environ.get("HTTP_X_REQUEST_ID", "")
     g.request_state = RequestState(given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7()))
 
 
 def _finish(response: Response) -> Response:
     state: RequestState = g.request_state
     response.headers.add("X-Request-ID", state.request_id)
-    response.headers.extend(_PAGE_HEADERS if CONTENT_SECURITY_POLICY in response.headers else _DATA_HEADERS)
     seconds = perf_counter() - state.began
     # Callers can make up methods and addresses, and each series costs memory for ever.
     rule = request.url_rule
