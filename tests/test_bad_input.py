@@ -292,3 +292,11 @@ def test_query_of_raw_bytes_that_are_not_utf8_is_400(caller: Caller) -> None:
             response = caller.client.get(path, environ_overrides={"QUERY_STRING": query})
             assert response.status_code == 400
             assert response.json["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/api/contacts", f"/api/contacts/{UNKNOWN_ID}"])
+@pytest.mark.parametrize("repeats", [1, 2], ids=["unknown", "repeated"])
+def test_response_to_many_bad_parameters_is_bounded(caller: Caller, path: str, repeats: int) -> None:
+    query = "&".join(f"q{number}=1" for number in range(300) for _ in range(repeats))
+    response = caller.request("GET", path, query_string=query)
+    assert (response.status, len(response.errors)) == (400, 100)

@@ -77,7 +77,7 @@ def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, ex
     phone_numbers, bsuids = ([value] if (value := fields.get(name)) else [] for name in ("phone_number", "bsuid"))
     others = [row["id"] for row in find_by_identifiers(account_id, phone_numbers, bsuids) if row["id"] != except_id]
     if others:
-        raise ContactExists(others[0]) if len(others) == 1 else IdentityConflict(others)
+        raise ContactExists(others[0]) if len(others) == 1 else IdentityConflict(sorted(others))
 
 
 def update(

@@ -8,7 +8,7 @@ import flask_smorest
 from flask import Request, request
 from marshmallow import Schema, fields, validate
 
-from contacts_service.errors import InvalidRequest, NotAcceptable
+from contacts_service.errors import NotAcceptable
 from contacts_service.web.auth import authenticate
 from contacts_service.web.etags import require_known_conditions
 from contacts_service.web.idempotency import idempotent
@@ -19,7 +19,7 @@ from contacts_service.web.operation_docs import (
     document_merge_patch,
     document_security,
 )
-from contacts_service.web.parser import RequestParser, read_query
+from contacts_service.web.parser import RequestParser, invalid_request, read_query
 from schemas.envelope import Answer
 
 _COMMON_ACCEPTS = {"*/*", "application/json"}  # Sent by most clients; they need no parsing.
@@ -69,7 +69,7 @@ class Blueprint(flask_smorest.Blueprint):
         if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS:
             _require_json_accepted(current)
         if current.query_string and current.endpoint in self._without_query:
-            raise InvalidRequest({name: ["Unknown field."] for name in read_query(current)} or _NO_QUERY)
+            raise invalid_request({name: ["Unknown field."] for name in read_query(current)} or _NO_QUERY)
         if current.method not in {"GET", "HEAD"}:
             require_known_conditions(current, self._conditions.get(current.endpoint or "", ()))
 

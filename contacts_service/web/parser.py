@@ -43,7 +43,12 @@ class RequestParser(FlaskParser):
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         [messages] = error.messages.values()  # type: ignore[union-attr] # By location, of which there is one.
-        raise InvalidRequest(dict(islice(_flattened(messages), MAX_ERRORS))) from error
+        raise invalid_request(messages) from error
+
+
+def invalid_request(errors: Any) -> InvalidRequest:
+    """Make the error of messages by field, which may be nested, and of which only the first are kept."""
+    return InvalidRequest(dict(islice(_flattened(errors), MAX_ERRORS)))
 
 
 def read_query(req: Request) -> dict[str, str]:
@@ -53,10 +58,10 @@ def read_query(req: Request) -> dict[str, str]:
         for pair in query.split(b"&"):
             name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in pair.partition(b"="))
             if not _is_utf8(name) or not _is_utf8(value):
-                raise InvalidRequest({name.decode(errors="replace"): ["Not valid UTF-8."]})
+                raise invalid_request({name.decode(errors="replace"): ["Not valid UTF-8."]})
     given = req.args.to_dict(flat=False)
     if repeated := [name for name, values in given.items() if len(values) > 1]:
-        raise InvalidRequest({name: ["Given more than once."] for name in repeated})
+        raise invalid_request({name: ["Given more than once."] for name in repeated})
     return {name: values[0] for name, values in given.items()}
 
 
