@@ -50,14 +50,18 @@ class Text(fields.String):
     """Text that can be stored as it is."""
 
     def __init__(self, *, max_length: int, min_length: int = 0, pattern: str | None = None, **kwargs: Any) -> None:
-        length = validate.Length(min=min_length or None, max=max_length)
-        described = {"pattern": pattern or STORABLE, **kwargs.pop("metadata", {})}
-        super().__init__(validate=length, metadata=described, **kwargs)
+        described = {"maxLength": max_length, "pattern": pattern or STORABLE, **kwargs.pop("metadata", {})}
+        if min_length:
+            described["minLength"] = min_length
+        super().__init__(metadata=described, **kwargs)
+        # Called below and not by marshmallow, which would measure what a subclass makes of the text.
+        self._check_length = validate.Length(min=min_length or None, max=max_length)
         # Not validate.Regexp, whose $ lets a line break at the end pass.
         self._pattern = re.compile(pattern) if pattern else None
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text: str = super()._deserialize(value, attr, data, **kwargs)
+        self._check_length(text)
         if problem := why_not_storable(text):
             raise ValidationError(problem)
         if self._pattern and not self._pattern.fullmatch(text):

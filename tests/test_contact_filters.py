@@ -274,3 +274,9 @@ def test_postgresql_caches_only_plans_that_fit_all_values(caller: Caller) -> Non
     assert any(" LIMIT 21" in page for page in pages)
     assert not any('"account_id" =' in page and '"assigned_to" =' in page for page in pages)
     assert not any("contact_tag" in page for page in pages)
+
+
+def test_list_in_a_query_is_bounded_by_its_text_before_its_items(caller: Caller) -> None:
+    """A pattern without bounds would otherwise let a text of any length through."""
+    response = caller.get("/api/contacts", tags=",".join(["a" * 50] * 51))
+    assert (response.status, response.errors) == (400, {"tags": ["Longer than maximum length 2550."]})

@@ -75,6 +75,8 @@ def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | N
 def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_id: str | None = None) -> None:
     """Raise ContactExists or IdentityConflict if other contacts of the account have these identifiers."""
     phone_numbers, bsuids = ([value] if (value := fields.get(name)) else [] for name in ("phone_number", "bsuid"))
+    if not phone_numbers and not bsuids:
+        return
     others = [row["id"] for row in find_by_identifiers(account_id, phone_numbers, bsuids) if row["id"] != except_id]
     if others:
         raise ContactExists(others[0]) if len(others) == 1 else IdentityConflict(sorted(others))
