@@ -99,7 +99,7 @@ def observe_requests(app: Flask) -> None:
     app.response_class = ServiceResponse
     # No log line tells where in the code, in which thread or process it was written (Python's logging HOWTO,
     # "Optimization"): 10 µs of each request.
-    logging._srcfile = None  # type: ignore[attr-defined]  # noqa: SLF001
+    logging._srcfile = None  # noqa: SLF001
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     app.before_request(_begin)
     app.after_request(_finish)

@@ -23,6 +23,8 @@ TYPES = {
         "ordered": 'TEXT COLLATE "C"',
     },
 }
+# NULL equals nothing in a unique index, so rows without account have indexes of their own. Recency is never null,
+# unlike last_message_at, so that both databases can begin a list anywhere in their index.
 TABLES = """
 CREATE TABLE contact (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid},
