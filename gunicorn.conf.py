@@ -1,4 +1,4 @@
-"""Configuration of gunicorn; README.md lists the settings."""
+"""Configuration of gunicorn; docs/settings.md lists the settings."""
 
 import os
 import shutil

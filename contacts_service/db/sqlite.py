@@ -116,7 +116,8 @@ class SqliteBackend(Backend, SqliteDatabase):
         try:
             yield
         finally:
-            self.pragma("foreign_keys", 1)
+            if not self.is_closed():  # A fault closed it, and a pragma would open another that no one counts.
+                self.pragma("foreign_keys", 1)
 
     def check_migrated(self) -> None:
         """Check the foreign keys that were switched off."""
