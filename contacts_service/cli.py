@@ -9,6 +9,7 @@ import click
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
+from contacts_service.changes.use_cases import renew_feed
 from contacts_service.db import migrations
 from contacts_service.errors import Unavailable
 from contacts_service.keys import use_cases
@@ -39,6 +40,15 @@ def upgrade() -> None:
     for name in migrations.upgrade():
         click.echo(f"applied {name}")
     click.echo("The database is up to date.")
+
+
+@db.command("restored")
+@_with_database
+def restored() -> None:
+    """Run this after a backup was restored: readers of the change feed begin again, and miss nothing."""
+    migrations.upgrade()
+    renew_feed()
+    click.echo("Tokens of the change feed from before are void.")
 
 
 def _name(_: click.Context, __: click.Parameter, value: str) -> str:

@@ -145,6 +145,13 @@ class VersionMismatch(ServiceError):
         self.current, self.etag = current, etag
 
 
+class TokenExpired(ServiceError):
+    """The changes since a token can't be told any more."""
+
+    status, code = 410, "token_expired"
+    message = "This token leads no further: read the changes again from the beginning."
+
+
 class PayloadTooLarge(ServiceError):
     status, code, message = 413, "payload_too_large", f"The body is larger than {_MAX_BODY}."
 
@@ -184,6 +191,14 @@ class Unavailable(ServiceError):
     def __init__(self, fault: BaseException | None = None) -> None:
         super().__init__()
         self.fault = fault
+
+
+class RestoreUnfinished(ServiceError):
+    """The change feed can't be read: transaction ids began again, so that changes would be missed."""
+
+    status, code = 503, "restore_unfinished"
+    message = "A backup was restored: run flask --app wsgi db restored."
+    headers = {"Retry-After": "60"}
 
 
 def documented_errors(status: int | None = None) -> Iterator[type[ServiceError]]:

@@ -12,7 +12,15 @@ from helpers.service import ROOT, run_flask
 from peewee import IntegrityError
 from playhouse.migrations import Runner
 
-from contacts_service.contacts.tables import Contact, ContactCount, ContactTag, FormerBsuid
+from contacts_service.contacts.tables import (
+    ChangeFeed,
+    Contact,
+    ContactCount,
+    ContactEvent,
+    ContactTag,
+    ContactTombstone,
+    FormerBsuid,
+)
 from contacts_service.db import migrations
 from contacts_service.db.database import connect, database
 from contacts_service.flows.tables import Flow
@@ -23,7 +31,7 @@ from contacts_service.settings import Settings
 from contacts_service.web.stored_responses import StoredResponse
 
 MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, StoredResponse]
-MODELS += [ContactCount]
+MODELS += [ContactCount, ContactEvent, ContactTombstone, ChangeFeed]
 MIGRATIONS = ["0001_initial"]
 STEPS = ROOT / "contacts_service" / "db" / "migrations"
 

@@ -17,9 +17,11 @@ from contacts_service.contacts.tables import (
     by_id,
 )
 from contacts_service.db.accounts import AllowedAccounts, of_account
+from contacts_service.db.actor import actor, on_behalf_of
 from contacts_service.db.database import database
-from contacts_service.db.prepared import Row, columns_of, prepared
+from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared
 
+_ACTOR = {"changed_by": ContextValue(actor), "on_behalf_of": ContextValue(on_behalf_of)}
 Versions = list[int] | None
 """The versions that a contact may have for a write to happen; None for any."""
 
@@ -68,7 +70,7 @@ def remember_former_bsuid(values: Row) -> Any:
 @prepared(one=True)
 def insert_contact(values: Row) -> Any:
     """Insert a contact and return it including internal columns; None if its account has an identifier already."""
-    new = Contact.insert(columns_of(Contact, values))
+    new = Contact.insert({**columns_of(Contact, values), **_ACTOR})
     return new.on_conflict("nothing").returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
 
 
@@ -96,7 +98,11 @@ def _update(contact_id: Any, allowed_accounts: Any, expected: Any, changes: Row,
     # A writer that waited for the lock may carry an older time.
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}
-    return Contact.update(changes).where(_expected(contact_id, allowed_accounts, expected)).returning(*ALL_COLUMNS)
+    return (
+        Contact.update({**changes, **_ACTOR})
+        .where(_expected(contact_id, allowed_accounts, expected))
+        .returning(*ALL_COLUMNS)
+    )
 
 
 def replace_tags(contact_pk: int, tags: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from contacts_service.contacts import queries
 from contacts_service.contacts.queries import Versions
+from contacts_service.contacts.tombstones import delete_expired_tombstones
 from contacts_service.contacts.writes import (
     MAX_ATTEMPTS,
     insert,
@@ -57,3 +58,4 @@ def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expect
     if not queries.delete_contact(contact_id, allowed_accounts, expected):
         raise_why_not_written(contact_id, allowed_accounts)
     empty_stored_responses(contact_id)
+    delete_expired_tombstones()

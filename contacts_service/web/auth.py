@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from flask import Request, current_app, g
 
 from contacts_service.db.accounts import AllowedAccounts
-from contacts_service.errors import LocalOnly, ScopeMissing, Unauthenticated
+from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.errors import InvalidRequest, LocalOnly, ScopeMissing, Unauthenticated
 
 READ, WRITE, DELETE = SCOPES = ("contacts:read", "contacts:write", "contacts:delete")
 SCOPE_OF_METHOD = {"GET": READ, "HEAD": READ, "POST": WRITE, "PUT": WRITE, "PATCH": WRITE, "DELETE": DELETE}
@@ -14,6 +15,7 @@ SECURITY_SCHEMES = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
+MAX_ACTOR_LENGTH = 255
 # Headers by which a proxy says that it forwards a request of another machine.
 _FORWARDED = (
     "HTTP_X_FORWARDED_",
@@ -43,7 +45,7 @@ _LOCAL_CALLER = Caller(prefix=None, name=None, scopes=frozenset(SCOPES), allowed
 def authenticate(request: Request) -> None:
     """Find out who calls before anything else of the request is looked at.
 
-    Raises Unauthenticated, LocalOnly, ScopeMissing, Unavailable.
+    Raises Unauthenticated, LocalOnly, ScopeMissing, InvalidRequest, Unavailable.
     """
     keyring = current_app.extensions["keyring"]
     presented = _presented_key(request)
@@ -58,6 +60,8 @@ def authenticate(request: Request) -> None:
     g.request_state.caller = caller
     if (scope := SCOPE_OF_METHOD[request.method]) not in caller.scopes:
         raise ScopeMissing(scope)
+    actor.set(caller.name)
+    on_behalf_of.set(_x_actor(request) if "HTTP_X_ACTOR" in request.environ else None)
 
 
 def current_caller() -> Caller:
@@ -66,6 +70,18 @@ def current_caller() -> Caller:
     if caller is None:
         raise RuntimeError("the operation asks for no key")
     return caller
+
+
+def _x_actor(request: Request) -> str:
+    """The header X-Actor: whom the caller acts for. WSGI holds its bytes as Latin-1."""
+    value: str = request.environ["HTTP_X_ACTOR"]
+    try:
+        text = value.encode("latin-1").decode().strip()
+    except UnicodeDecodeError:
+        raise InvalidRequest({"X-Actor": ["Not valid UTF-8."]}) from None
+    if not 0 < len(text) <= MAX_ACTOR_LENGTH or not text.isprintable():
+        raise InvalidRequest({"X-Actor": [f"Not 1 to {MAX_ACTOR_LENGTH} printable characters."]})
+    return text
 
 
 def _presented_key(request: Request) -> str | None:
