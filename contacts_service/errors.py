@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
-from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+from schemas.examples import CONTACT_ID, EVENT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
 
 RETRY_AFTER_SECONDS = 1
 _MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
@@ -89,6 +89,13 @@ class MessageNotFound(ServiceError):
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"No message has the id {message_id}.")
+
+
+class EventNotFound(ServiceError):
+    status, code, message = 404, "event_not_found", f"The contact has no event with the id {EVENT_ID}."
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"The contact has no event with the id {event_id}.")
 
 
 class AddressNotFound(ServiceError):

@@ -13,6 +13,7 @@ from contacts_service.web.auth import authenticate
 from contacts_service.web.etags import require_known_conditions
 from contacts_service.web.idempotency import idempotent
 from contacts_service.web.operation_docs import (
+    document_actor,
     document_errors,
     document_etags,
     document_idempotency,
@@ -34,7 +35,7 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(name, import_name, **kwargs)
         self._prepare_doc_cbks.extend((document_merge_patch, document_idempotency, document_etags))
         if not is_open:
-            self._prepare_doc_cbks.append(document_security)
+            self._prepare_doc_cbks.extend((document_security, document_actor))
         self._prepare_doc_cbks.append(document_errors)
         self._is_open = is_open
         self._without_query: set[str] = set()
