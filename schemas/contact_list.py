@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, validates_schema
 
 from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
 from schemas.envelope import Query, cursor_page_of, items_per_page, page_number
 from schemas.examples import CONTACT_ID, USER_ID
-from schemas.fields import UUID_PATTERN, CommaSeparated, Text, UuidOrNone
+from schemas.fields import UUID_PATTERN, Choice, CommaSeparated, Text, UuidOrNone
 
 
 class ContactListQuery(Query):
@@ -21,9 +21,10 @@ class ContactListQuery(Query):
         },
     )
     limit = items_per_page(20)
-    sort = fields.String(
-        validate=validate.OneOf(["recent", "created"]),
-        metadata={"description": "recent: newest message first; created: oldest contact first.", "example": "recent"},
+    sort = Choice(
+        "ContactSort",
+        ["recent", "created"],
+        metadata={"description": "recent: newest message first; created: oldest contact first."},
     )
     search = Text(
         max_length=1000,
@@ -46,7 +47,7 @@ class ContactListQuery(Query):
         metadata={"description": "Only those with any of these tags, separated by commas.", "example": "vip,new"},
     )
     phone_number = phone_number_field()
-    bsuid = bsuid_field("Only the contact with this business-scoped user id.")
+    bsuid = bsuid_field("Only the contact with this business-scoped user id.", allow_none=False)
     ids = CommaSeparated(
         item_pattern=UUID_PATTERN.pattern,
         max_items=100,

@@ -8,9 +8,12 @@ from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
 from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
 
-# For the OpenAPI document: phone_number and bsuid are not both missing or null. Written with anyOf it would say the
-# same, but client generators would make a union of types of it.
-IDENTIFIED = {"not": {"properties": {"phone_number": {"type": "null"}, "bsuid": {"type": "null"}}}}
+# For the OpenAPI document: phone_number and bsuid are not both missing or null. Client generators ignore if and then;
+# of anyOf they would make a union of types, and of not some fail.
+IDENTIFIED = {
+    "if": {"properties": {"phone_number": {"type": "null"}}},
+    "then": {"required": ["bsuid"], "properties": {"bsuid": {"type": "string"}}},
+}
 
 
 class Identified(Schema):
@@ -36,8 +39,8 @@ def text_field(what: str, example: str, **kwargs: Any) -> Text:
     return Text(**kwargs, metadata={"description": what, "example": example})
 
 
-def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
-    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN)
+def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.", **kwargs: Any) -> Text:
+    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN, **kwargs)
 
 
 def avatar_url_field() -> Text:

@@ -1,7 +1,5 @@
 """Who somebody is, by what WhatsApp says."""
 
-from marshmallow import fields, validate
-
 from schemas.contacts import (
     IDENTIFIED,
     Contact,
@@ -12,9 +10,13 @@ from schemas.contacts import (
     text_field,
 )
 from schemas.examples import ACCOUNT_ID
-from schemas.fields import Uuid
+from schemas.fields import Choice, Uuid
 
 MATCHED_BY = ["bsuid", "previous_bsuid", "phone_number", "phone_variant"]
+
+
+def matched_by_field(what: str) -> Choice:
+    return Choice("MatchedBy", MATCHED_BY, required=True, allow_none=True, metadata={"description": what})
 
 
 class ContactResolve(Identified):
@@ -49,9 +51,4 @@ class ResolvedContact(Contact):
     """A contact and by what it was found."""
 
     EXAMPLE = {**Contact.EXAMPLE, "matched_by": "phone_number"}
-    matched_by = fields.String(
-        required=True,
-        allow_none=True,
-        validate=validate.OneOf([*MATCHED_BY, None]),
-        metadata={"description": "Null when the contact is new."},
-    )
+    matched_by = matched_by_field("Null when the contact is new.")

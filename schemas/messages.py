@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPES
 from schemas.contacts import Contact
 from schemas.envelope import Answer, Query, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
-from schemas.fields import JsonObject, Text, UtcDateTime, Uuid
-from schemas.identity import MATCHED_BY, ContactIdentity
+from schemas.fields import Choice, JsonObject, Text, UtcDateTime, Uuid
+from schemas.identity import ContactIdentity, matched_by_field
 
 MAX_CONTENT_BYTES = 64 * 1024
 
@@ -23,6 +23,10 @@ def _account_id() -> Uuid:
     return Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
 
 
+def _message_status(**kwargs: Any) -> Choice:
+    return Choice("MessageStatus", MESSAGE_STATUSES, **kwargs)
+
+
 class MessageCreate(Schema):
     """One message to record."""
 
@@ -34,8 +38,8 @@ class MessageCreate(Schema):
         "timestamp": "2024-01-01T12:00:00Z",
     }
     wa_message_id = _wa_message_id()
-    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
+    type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = JsonObject(
         required=True,
         max_bytes=MAX_CONTENT_BYTES,
@@ -44,8 +48,7 @@ class MessageCreate(Schema):
             "example": {"body": "Where is my order?"},
         },
     )
-    status = fields.String(
-        validate=validate.OneOf(MESSAGE_STATUSES),
+    status = _message_status(
         metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
     )
     timestamp = UtcDateTime(
@@ -65,7 +68,7 @@ class StatusPut(Schema):
     """What became of a message."""
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
-    status = fields.String(required=True, validate=validate.OneOf(MESSAGE_STATUSES))
+    status = _message_status(required=True)
     timestamp = UtcDateTime(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
     error = JsonObject(
         max_bytes=MAX_CONTENT_BYTES,
@@ -102,10 +105,10 @@ class Message(Answer):
     id = fields.UUID(required=True)
     contact_id = fields.UUID(required=True)
     wa_message_id = fields.String(required=True, allow_none=True)
-    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
+    type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = fields.Dict(required=True, keys=fields.String())
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*MESSAGE_STATUSES, None]))
+    status = _message_status(required=True, allow_none=True)
     status_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When it got its status."}
     )
@@ -119,12 +122,7 @@ class ReceivedMessage(Message):
 
     EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, "matched_by": "phone_number"}
     contact = fields.Nested(Contact, required=True)
-    matched_by = fields.String(
-        required=True,
-        allow_none=True,
-        validate=validate.OneOf([*MATCHED_BY, None]),
-        metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
-    )
+    matched_by = matched_by_field("By what the contact was found; null when it is new, or the message is known.")
 
 
 class MessageList(Answer):

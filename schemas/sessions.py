@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.constants import SESSION_STATUSES
 from schemas.envelope import Answer
 from schemas.examples import FLOW_ID, SESSION_ID
-from schemas.fields import JsonObject, Uuid
+from schemas.fields import Choice, JsonObject, Uuid
 from schemas.flows import PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
 
 SESSION_DATA_EXAMPLE = {
@@ -16,6 +16,10 @@ SESSION_DATA_EXAMPLE = {
     "order_id": "ORD-12345",
     "order_status": "shipped",
 }
+
+
+def session_status(**kwargs: Any) -> Choice:
+    return Choice("SessionStatus", SESSION_STATUSES, **kwargs)
 
 
 class SessionPut(Schema):
@@ -30,8 +34,11 @@ class SessionPut(Schema):
         allow_none=True,
         metadata={"description": "The flow that collects; it need not be stored yet.", "example": FLOW_ID},
     )
-    status = fields.String(validate=validate.OneOf(SESSION_STATUSES))
+    status = session_status()
     session_data = JsonObject(required=True, metadata={"description": "All variables of the session."})
+
+
+_HAS_SESSION_ID = {"properties": {"session_id": {"type": "string"}}, "required": ["session_id"]}
 
 
 class SessionPatch(SessionPut):
@@ -44,10 +51,8 @@ class SessionPatch(SessionPut):
     )
 
     class Meta:
-        # For the OpenAPI document: these are not all missing.
-        json_schema: dict[str, Any] = {
-            "not": {"properties": {name: {"not": {}} for name in ("session_data", "status", "flow_id")}}
-        }
+        # For the OpenAPI document: at least one field beside session_id.
+        json_schema = {"minProperties": 1, "if": _HAS_SESSION_ID, "then": {"minProperties": 2}}
 
     @validates_schema
     def _require_change(self, data: dict[str, Any], **_: Any) -> None:
@@ -72,7 +77,7 @@ class Session(Answer):
     flow_name = fields.String(
         required=True, allow_none=True, metadata={"description": "Null when no flow of that id is stored."}
     )
-    status = fields.String(required=True, validate=validate.OneOf(SESSION_STATUSES))
+    status = session_status(required=True)
     session_data = fields.Dict(required=True, keys=fields.String())
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -83,7 +88,7 @@ class SessionData(Session):
 
     EXAMPLE = {**Session.EXAMPLE, "panel_config": PANEL_CONFIG_EXAMPLE}
     session_id = fields.UUID(required=True, allow_none=True)
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*SESSION_STATUSES, None]))
+    status = session_status(required=True, allow_none=True)
     panel_config = fields.Nested(PanelConfig, required=True)
     created_at = fields.AwareDateTime(required=True, allow_none=True)
     updated_at = fields.AwareDateTime(required=True, allow_none=True)
