@@ -12,10 +12,10 @@ from contacts_service.db.postgresql import PostgresqlBackend
 from contacts_service.db.sqlite import SqliteBackend
 from contacts_service.errors import Unavailable
 from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE_SECONDS, OPEN_CONNECTIONS
-from contacts_service.settings import Settings
+from contacts_service.settings import InvalidSetting, Settings
 
 database = DatabaseProxy()
-_ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error)
+_ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error, InvalidSetting)
 _READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")
 
 
@@ -85,15 +85,17 @@ def close_connection() -> None:
         OPEN_CONNECTIONS.dec()
 
 
-def _raise_if_fault(error: BaseException) -> None:
+def _raise_if_fault(error: BaseException | None) -> None:
     """Raise Unavailable if the database is at fault. What we asked wrongly is a bug and stays as it is."""
-    fault: BaseException | None = error
-    while fault is not None and not database.is_fault(fault):
-        fault = fault.__cause__ or fault.__context__  # An error may have followed from the fault.
+    fault, cause = None, error
+    while cause is not None:
+        fault = cause if database.is_fault(cause) else fault  # The first of them: others may have followed from it.
+        cause = cause.__cause__ or cause.__context__
     if fault is None:
         return
     DATABASE_FAULTS.inc()
     close_connection()  # The next use case begins with a new connection, perhaps to another server.
     if database.lacks_tables(fault):
         database.obj.is_migrated = False
-    raise Unavailable(fault) from error
+    message, details = database.explain(fault)
+    raise Unavailable(details, message) from fault
