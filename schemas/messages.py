@@ -23,10 +23,6 @@ def _account_id() -> Uuid:
     return Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
 
 
-def _message_status(**kwargs: Any) -> Choice:
-    return Choice("MessageStatus", MESSAGE_STATUSES, **kwargs)
-
-
 class MessageCreate(Schema):
     """One message to record."""
 
@@ -48,7 +44,9 @@ class MessageCreate(Schema):
             "example": {"body": "Where is my order?"},
         },
     )
-    status = _message_status(
+    status = Choice(
+        "MessageStatus",
+        MESSAGE_STATUSES,
         metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
     )
     timestamp = UtcDateTime(
@@ -68,7 +66,7 @@ class StatusPut(Schema):
     """What became of a message."""
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
-    status = _message_status(required=True)
+    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True)
     timestamp = UtcDateTime(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
     error = JsonObject(
         max_bytes=MAX_CONTENT_BYTES,
@@ -108,7 +106,7 @@ class Message(Answer):
     direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
     type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = fields.Dict(required=True, keys=fields.String())
-    status = _message_status(required=True, allow_none=True)
+    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True, allow_none=True)
     status_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When it got its status."}
     )

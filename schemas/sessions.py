@@ -18,10 +18,6 @@ SESSION_DATA_EXAMPLE = {
 }
 
 
-def session_status(**kwargs: Any) -> Choice:
-    return Choice("SessionStatus", SESSION_STATUSES, **kwargs)
-
-
 class SessionPut(Schema):
     EXAMPLE = {"flow_id": FLOW_ID, "status": "active", "session_data": SESSION_DATA_EXAMPLE}
     session_id = Uuid(
@@ -34,7 +30,7 @@ class SessionPut(Schema):
         allow_none=True,
         metadata={"description": "The flow that collects; it need not be stored yet.", "example": FLOW_ID},
     )
-    status = session_status()
+    status = Choice("SessionStatus", SESSION_STATUSES)
     session_data = JsonObject(required=True, metadata={"description": "All variables of the session."})
 
 
@@ -77,7 +73,7 @@ class Session(Answer):
     flow_name = fields.String(
         required=True, allow_none=True, metadata={"description": "Null when no flow of that id is stored."}
     )
-    status = session_status(required=True)
+    status = Choice("SessionStatus", SESSION_STATUSES, required=True)
     session_data = fields.Dict(required=True, keys=fields.String())
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -88,7 +84,7 @@ class SessionData(Session):
 
     EXAMPLE = {**Session.EXAMPLE, "panel_config": PANEL_CONFIG_EXAMPLE}
     session_id = fields.UUID(required=True, allow_none=True)
-    status = session_status(required=True, allow_none=True)
+    status = Choice("SessionStatus", SESSION_STATUSES, required=True, allow_none=True)
     panel_config = fields.Nested(PanelConfig, required=True)
     created_at = fields.AwareDateTime(required=True, allow_none=True)
     updated_at = fields.AwareDateTime(required=True, allow_none=True)

@@ -17,7 +17,6 @@ from contacts_service.web.operation_docs import (
     document_etags,
     document_idempotency,
     document_merge_patch,
-    document_no_security,
     document_security,
 )
 from contacts_service.web.parser import RequestParser, invalid_request, read_query
@@ -37,7 +36,7 @@ class Blueprint(flask_smorest.Blueprint):
     def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
         self._prepare_doc_cbks.extend((document_merge_patch, document_idempotency, document_etags))
-        self._prepare_doc_cbks.extend((document_no_security if is_open else document_security, document_errors))
+        self._prepare_doc_cbks.extend((document_errors,) if is_open else (document_security, document_errors))
         self._is_open = is_open
         self._without_query: set[str] = set()
         self._conditions: dict[str, tuple[str, ...]] = {}
@@ -59,7 +58,7 @@ class Blueprint(flask_smorest.Blueprint):
             if not any(parameter["in"] == "query" for parameter in parameters):
                 self._without_query.add(endpoint)
             self._conditions[endpoint] = documented.get("manual_doc", {}).get("x-conditions", ())
-            view = self.doc(operationId=view.__name__)(view)
+            view = self.doc(operationId=view.__name__, **({"security": []} if self._is_open else {}))(view)
             return register(idempotent(view) if options.get("methods") == ["POST"] else view)
 
         return decorate

@@ -133,8 +133,9 @@ def docs_page() -> Response:
 
 
 def docs_file(filename: str) -> Response:
-    folder = PAGE_FILES if filename in {"index.html", "docs.js"} else SWAGGER_UI_FILES
-    response = send_from_directory(folder, filename, max_age=3600)
+    is_ours = filename in {"index.html", "docs.js"}
+    folder, max_age = (PAGE_FILES, None) if is_ours else (SWAGGER_UI_FILES, 3600)
+    response = send_from_directory(folder, filename, max_age=max_age)
     response.headers[CONTENT_SECURITY_POLICY] = PAGE_POLICY
     return response
 

@@ -26,11 +26,6 @@ def document_security(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     return doc
 
 
-def document_no_security(doc: Doc, doc_info: Doc, **_: Any) -> Doc:  # noqa: ARG001
-    """Say that the operation needs no key."""
-    return {**doc, "security": []}
-
-
 def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  # noqa: ARG001
     """Say that PATCH takes RFC 7396's own media type too."""
     if method == "patch":

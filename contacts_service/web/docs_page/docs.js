@@ -4,7 +4,10 @@ const CurlLine = () => ({
   wrapComponents: {
     parameters: (Original, { React, specSelectors }) => (props) => {
       const samples = specSelectors.specJson().getIn(["paths", ...props.pathMethod, "x-codeSamples"]);
-      const source = samples.getIn([0, "source"]).replace("http://127.0.0.1:8000", location.origin);
+      const id = props.parameters.find((parameter) => parameter.get("name") === "id");
+      let source = samples.getIn([0, "source"]).replace("http://127.0.0.1:8000", location.origin);
+      const value = id && specSelectors.parameterWithMetaByIdentity(props.pathMethod, id).get("value");
+      if (value) source = source.replace(id.get("example"), value);
       const line = React.createElement("pre", { className: "curl-example microlight" }, source);
       return React.createElement("div", {}, line, React.createElement(Original, props));
     },
