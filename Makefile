@@ -67,9 +67,9 @@ $(BIN)/python:
 
 # A stamp each: a second start finds it newer than the lock file and needs no network.
 $(VENV)/runtime: requirements.lock | $(BIN)/python
-	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check $$([ -t 2 ] || echo -q) --require-hashes -r requirements.lock
 	touch $@
 
 $(VENV)/dev: requirements-dev.lock | $(BIN)/python
-	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --disable-pip-version-check $$([ -t 2 ] || echo -q) --require-hashes -r requirements-dev.lock
 	touch $@ $(VENV)/runtime

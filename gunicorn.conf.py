@@ -92,12 +92,12 @@ def _why_not_writable():  # noqa: ANN202
     file = Path(_settings.sqlite_path).absolute()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=file.parent).close()
+        if file.exists():
+            file.open("r+b").close()
     except OSError as error:
-        denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
-        return f"DATABASE_URL: the folder {file.parent} can't be made ({error.strerror})." if denied else None
-    for path in (file.parent, file):
-        if path.exists() and not os.access(path, os.W_OK):
-            return f"DATABASE_URL: {path} can't be written by the user {os.geteuid()}."
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            return f"DATABASE_URL: {file} can't be written by user {os.geteuid()} ({error.strerror})."
     return None
 
 
