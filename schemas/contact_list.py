@@ -1,17 +1,14 @@
 """Reading contacts page by page."""
 
-from typing import Any
-
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import fields, validate
 
 from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
-from schemas.envelope import cursor_page_of, items_per_page, page_number
+from schemas.envelope import PageOrCursor, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import UUID_PATTERN, CommaSeparated, Text, UuidOrNone
 
 
-class ContactListQuery(Schema):
-    page = page_number("Page number, by default 1; not with cursor.")
+class ContactListQuery(PageOrCursor):
     cursor = Text(
         max_length=1000,
         min_length=1,
@@ -54,10 +51,5 @@ class ContactListQuery(Schema):
         metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
     )
 
-    @validates_schema
-    def _require_page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
-        if "page" in data and "cursor" in data:
-            raise ValidationError("Send page or cursor, not both.", "cursor")
 
-
-ContactPage = cursor_page_of(ContactSummary, "ContactPage")
+ContactPage = page_of(ContactSummary, "ContactPage")
