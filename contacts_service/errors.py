@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
-from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID, SESSION_ID
 
 RETRY_AFTER_SECONDS = 1
 _MAKE_KEY = "Make one where the service runs: flask --app wsgi keys create NAME --scope"
@@ -100,6 +100,15 @@ class MessageNotFound(ServiceError):
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"No message has the id {message_id}.")
+
+
+class SessionNotFound(ServiceError):
+    """The contact has no session of this id."""
+
+    status, code, message = 404, "session_not_found", f"The contact has no session with the id {SESSION_ID}."
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"The contact has no session with the id {session_id}.")
 
 
 class AddressNotFound(ServiceError):

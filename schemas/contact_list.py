@@ -1,17 +1,12 @@
 """Reading contacts page by page."""
 
-from typing import Any
-
-from marshmallow import ValidationError, validates_schema
-
 from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
-from schemas.envelope import Query, cursor_page_of, items_per_page, page_number
+from schemas.envelope import PageOrCursor, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import UUID_PATTERN, Choice, CommaSeparated, Text, UuidOrNone
 
 
-class ContactListQuery(Query):
-    page = page_number("Page number, by default 1; not with cursor.")
+class ContactListQuery(PageOrCursor):
     cursor = Text(
         max_length=1000,
         min_length=1,
@@ -55,10 +50,5 @@ class ContactListQuery(Query):
         metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
     )
 
-    @validates_schema
-    def _require_page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
-        if "page" in data and "cursor" in data:
-            raise ValidationError("Send page or cursor, not both.", "cursor")
 
-
-ContactPage = cursor_page_of(ContactSummary, "ContactPage")
+ContactPage = page_of(ContactSummary, "ContactPage")

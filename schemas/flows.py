@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields
 
-from schemas.envelope import Answer, Query, items_per_page, page_number, page_of
+from schemas.envelope import Answer, PageOrCursor, Query, items_per_page, page_of
 from schemas.examples import ACCOUNT_ID, FLOW_ID
 from schemas.fields import BoundedList, Choice, Integer, StrictBoolean, Text, Uuid, UuidOrNone
 
@@ -104,8 +104,12 @@ class FlowQuery(Query):
     account_id = Uuid(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
 
 
-class FlowListQuery(Query):
-    page = page_number("Page number.", load_default=1)
+class FlowListQuery(PageOrCursor):
+    cursor = Text(
+        max_length=1000,
+        min_length=1,
+        metadata={"description": "The next_cursor of an earlier page.", "example": "1704067200000000-17"},
+    )
     limit = items_per_page(20)
     account_id = UuidOrNone(
         metadata={"description": "Only the flows of this account; none: of no account.", "example": "none"}

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.constants import SESSION_STATUSES
-from schemas.envelope import Answer
+from schemas.envelope import Answer, items_per_page
 from schemas.examples import FLOW_ID, SESSION_ID
 from schemas.fields import Choice, JsonObject, Uuid
 from schemas.flows import PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
@@ -90,8 +90,14 @@ class SessionData(Session):
     updated_at = fields.AwareDateTime(required=True, allow_none=True)
 
 
-class SessionList(Answer):
-    """All sessions of a contact, newest first."""
+class SessionListQuery(Schema):
+    limit = items_per_page(20)
+    before = Uuid(metadata={"description": "Only sessions that began before this one.", "example": SESSION_ID})
 
-    EXAMPLE = {"items": [Session.EXAMPLE]}
+
+class SessionList(Answer):
+    """Sessions of a contact, newest first."""
+
+    EXAMPLE = {"items": [Session.EXAMPLE], "has_more": False}
     items = fields.List(fields.Nested(Session), required=True)
+    has_more = fields.Boolean(required=True, metadata={"description": "Whether there are older ones."})
