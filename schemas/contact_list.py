@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
-from schemas.envelope import cursor_page_of, items_per_page, page_number
+from schemas.envelope import Query, cursor_page_of, items_per_page, page_number
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import UUID_PATTERN, CommaSeparated, Text, UuidOrNone
 
 
-class ContactListQuery(Schema):
+class ContactListQuery(Query):
     page = page_number("Page number, by default 1; not with cursor.")
     cursor = Text(
         max_length=1000,
