@@ -23,7 +23,18 @@ from contacts_service.sessions.tables import Session
 from contacts_service.settings import Settings
 from contacts_service.web.stored_responses import StoredResponse
 
-MODELS = [Contact, ContactTag, ContactIdentifier, ContactDuplicate, Flow, Session, Message, EarlyStatus, ApiKey, StoredResponse]
+MODELS = [
+    Contact,
+    ContactTag,
+    ContactIdentifier,
+    ContactDuplicate,
+    Flow,
+    Session,
+    Message,
+    EarlyStatus,
+    ApiKey,
+    StoredResponse,
+]
 MODELS += [ContactCount]
 MIGRATIONS = ["0001_initial"]
 STEPS = ROOT / "contacts_service" / "db" / "migrations"
