@@ -12,6 +12,9 @@ NO_ACCOUNT = "none"
 """Stands for contacts of no account where others have the id of their account."""
 
 IDENTIFIER_KINDS = ("phone_number", "bsuid", "parent_bsuid", "external_id")
+# WhatsApp gives out none of these again, so that a former one still says who it is. Operators give phone numbers to
+# other people.
+KEPT_KINDS = {"bsuid", "parent_bsuid"}
 DUPLICATE_REASONS = ("identity_conflict", "phone_variant")
 
 

@@ -43,6 +43,7 @@ ALL_COLUMNS = (
     Message.direction,
     Message.type,
     Message.content,
+    Message.history,
     Message.status,
     Message.status_at,
     Message.error,
