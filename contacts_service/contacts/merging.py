@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from contacts_service.contacts.writes import change
 from contacts_service.db.prepared import Row
 
 
