@@ -37,7 +37,8 @@ class ContactListQuery(Query):
         max_length=1000,
         metadata={
             "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name, the username or the phone number; case and accents don't matter. A phone number may be written in any way.",
+            "name, the username or the phone number; case and accents don't matter. A phone number may be written in "
+            "any way.",
             "example": "john",
         },
     )

@@ -61,7 +61,7 @@ def insert(
 
     ``former`` are identifiers that it had before, ``said_at`` is when WhatsApp said so.
     """
-    if not is_identified(fields):
+    if not fields.get("phone_number") and not fields.get("bsuid"):
         raise ContactUnidentified
     now = datetime.now(UTC)
     values = {
@@ -83,11 +83,6 @@ def insert(
     if values["tags"]:
         replace_tags(created["pk"], values["tags"])
     return created
-
-
-def is_identified(contact: dict[str, Any]) -> bool:
-    """Whether somebody could reach the person: by a phone number or a bsuid."""
-    return bool(contact.get("phone_number") or contact.get("bsuid"))
 
 
 def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_id: str | None = None) -> None:
@@ -143,7 +138,7 @@ def change(
     ``former`` and ``said_at`` as for insert. Raises ContactUnidentified, IdentifierTaken.
     """
     after = {**before, **changes}
-    if not is_identified(after):
+    if not after["phone_number"] and not after["bsuid"]:
         raise ContactUnidentified
     now = datetime.now(UTC)
     identifiers = {kind: after[kind] for kind in IDENTIFIER_KINDS if after[kind] != before[kind]}
