@@ -16,7 +16,6 @@ from contacts_service.contacts.tables import (
 )
 from contacts_service.contacts.writes import (
     change,
-    is_identified,
     or_not_found,
     raise_identifier_taken,
     to_public,
@@ -113,7 +112,8 @@ def _give_back_identifiers(source: Row, survivor: Row, snapshot: list[Row]) -> t
     given = ContactIdentifier.insert_many(rows).on_conflict("nothing")
     given = set(given.returning(ContactIdentifier.kind, ContactIdentifier.value).tuples().execute())
     lost = dict.fromkeys(kind for kind in IDENTIFIER_KINDS if source[kind] and (kind, source[kind]) not in given)
-    if lost and not is_identified({**source, **lost}):
+    kept = {**source, **lost}
+    if not kept["phone_number"] and not kept["bsuid"]:
         raise_identifier_taken(source["account_id"], {kind: source[kind] for kind in lost})
     replaced = of_survivor & (ContactIdentifier.replaced_in == source["id"])
     values = dict(ContactIdentifier.select(ContactIdentifier.kind, ContactIdentifier.value).where(replaced).tuples())
