@@ -1,6 +1,14 @@
 """Reading contacts page by page."""
 
-from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
+from schemas.contacts import (
+    TAG_PATTERN,
+    ContactSummary,
+    bsuid_field,
+    external_id_field,
+    parent_bsuid_field,
+    phone_number_field,
+    text_field,
+)
 from schemas.envelope import PageOrCursor, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import UUID_PATTERN, Choice, CommaSeparated, Text, UuidOrNone
@@ -25,7 +33,8 @@ class ContactListQuery(PageOrCursor):
         max_length=1000,
         metadata={
             "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name or the phone number; case and accents don't matter. A phone number may be written in any way.",
+            "name, the username or the phone number; case and accents don't matter. A phone number may be written in "
+            "any way.",
             "example": "john",
         },
     )
@@ -43,6 +52,11 @@ class ContactListQuery(PageOrCursor):
     )
     phone_number = phone_number_field()
     bsuid = bsuid_field("Only the contact with this business-scoped user id.", allow_none=False)
+    parent_bsuid = parent_bsuid_field("Only the contact with this id across business portfolios.", allow_none=False)
+    external_id = external_id_field("Only the contact with this key of yours.", allow_none=False)
+    username = text_field(
+        "Only contacts with exactly this WhatsApp username.", "john.doe", min_length=1, allow_none=False
+    )
     ids = CommaSeparated(
         item_pattern=UUID_PATTERN.pattern,
         max_items=100,

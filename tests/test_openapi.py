@@ -20,6 +20,7 @@ from helpers.examples import FLOW_ID
 from helpers.service import Service
 
 from contacts_service.errors import documented_errors
+from schemas.examples import CONTACT_ID, OTHER_CONTACT_ID
 
 MAY_CONFLICT = {
     "POST /api/contacts",
@@ -27,7 +28,9 @@ MAY_CONFLICT = {
     "PUT /api/contacts/{id}",
     "PATCH /api/contacts/{id}",
     "POST /api/messages",
+    "DELETE /api/contacts/{id}/merges/{source_id}",
 }
+_PARAMETER = re.compile("<(?:[a-z]+:)?([a-z_]+)>")
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -47,7 +50,7 @@ def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def test_exactly_the_routes_are_documented(app: Flask, document: dict[str, Any]) -> None:
     routes = {
-        f"{method} {re.sub('<[^>]*:?([a-z]+)>', '{id}', rule.rule)}"
+        f"{method} {_PARAMETER.sub(lambda match: '{' + match[1] + '}', rule.rule)}"
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if not rule.rule.startswith(("/docs", "/openapi.json", "/metrics"))  # Not JSON in the envelope.
@@ -106,6 +109,8 @@ def test_every_operation_documents_its_errors(document: dict[str, Any]) -> None:
             expected |= {413, 415}
         if "{id}" in name and name != "PUT /api/flows/{id}":
             expected |= {404}
+        if "/contacts/{id}" in name or name.endswith("/dismiss"):
+            expected |= {410}
         parameters = operation.get("parameters", [])
         if any(parameter["in"] == "query" for parameter in parameters):
             expected |= {414}
@@ -148,38 +153,56 @@ def test_document_holds_nothing_that_client_generators_fail_on(document: dict[st
     check(document, "")
 
 
-def run_examples(run: Callable[[str, str, dict[str, Any]], dict[str, Any]], document: dict[str, Any]) -> None:
-    """Run each operation once, in an order in which what it needs exists: ``run(method, path, operation)``.
+Run = Callable[[str, str, dict[str, Any], dict[str, str]], dict[str, Any]]
 
-    The ids of the examples that the service makes up itself are replaced by those that it made.
+
+def run_examples(run: Run, document: dict[str, Any]) -> None:
+    """Run each operation once, in an order in which what it needs exists: ``run(method, path, operation, replaced)``.
+
+    ``replaced`` are parts of the examples: the ids that the service makes up itself become those that it made.
     """
     order = ["post", "put", "patch", "get", "delete"]
+    paths = document["paths"]
+    another = run("post", "/api/contacts", paths["/api/contacts"]["post"], {"+1234567890": "+1987654321"})
+    replaced = {OTHER_CONTACT_ID: another["data"]["id"]}
     ids: dict[str, str] = {}
-    everything = [(method, path) for path, described in document["paths"].items() for method in described]
-    for method, path in sorted(
-        (each for each in everything if each[0] in METHODS), key=lambda each: order.index(each[0])
-    ):
-        operation = document["paths"][path][method]
+    everything = [(method, path) for path, described in paths.items() for method in described if method in METHODS]
+
+    def position(each: tuple[str, str]) -> tuple[int, bool, int]:
+        # A merge ends a contact, and what is part of another goes before it.
+        return order.index(each[0]), each[1].endswith("/merge"), -len(each[1]) if each[0] == "delete" else 0
+
+    for method, path in sorted(everything, key=position):
         entity = path.split("/")[2] if "{id}" in path else ""
-        result = run(method, path.replace("{id}", ids.get(entity, FLOW_ID)), operation)
-        if method == "post" and "id" in result["data"]:
+        filled = path.replace("{id}", ids.get(entity, FLOW_ID)).replace("{source_id}", replaced[OTHER_CONTACT_ID])
+        result = run(method, filled, paths[path][method], replaced)
+        if method == "post" and "id" in (result["data"] or {}):
             kind = "messages" if path.endswith("/messages") else "contacts"
             ids[kind] = result["data"]["id"]
+            if kind == "contacts":
+                replaced[CONTACT_ID] = ids[kind]
+
+
+def replace(text: str, replaced: dict[str, str]) -> str:
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    return text
 
 
 def test_every_operation_succeeds_as_the_page_fills_it_in(caller: Caller) -> None:
     """Swagger UI fills in the example of a parameter or of its schema, or else its default, and the body's example."""
 
-    def run(method: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    def run(method: str, path: str, operation: dict[str, Any], replaced: dict[str, str]) -> dict[str, Any]:
         filled: dict[str, dict[str, Any]] = {"query": {}, "header": {}}
         for parameter in operation.get("parameters", []):
             schema = parameter["schema"]
             value = parameter.get("example", schema.get("example", schema.get("default")))
-            if value is not None:
+            if value is not None and parameter["in"] != "path":
                 filled[parameter["in"]][parameter["name"]] = value
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+        sent = json.loads(replace(json.dumps(body), replaced))
         response = caller.request(
-            method.upper(), path, query_string=filled["query"], headers=filled["header"], json=body
+            method.upper(), path, query_string=filled["query"], headers=filled["header"], json=sent
         )
         assert response.status in {200, 201}, (method, path, response.body)
         return response.body
@@ -192,9 +215,9 @@ def test_every_curl_line_succeeds(service: Service) -> None:
     with urllib.request.urlopen(f"{service.url}/openapi.json") as response:
         document = json.load(response)
 
-    def run(_: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    def run(_: str, path: str, operation: dict[str, Any], replaced: dict[str, str]) -> dict[str, Any]:
         (sample,) = operation["x-codeSamples"]
-        line = re.sub(r"http://127\.0\.0\.1:8000[^ ]*", service.url + path, sample["source"])
+        line = re.sub(r"http://127\.0\.0\.1:8000[^ ]*", service.url + path, replace(sample["source"], replaced))
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
         answer: dict[str, Any] = json.loads(done.stdout)
         assert answer["status"] == "success", (line, answer)

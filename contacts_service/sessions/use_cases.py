@@ -21,7 +21,9 @@ _NO_PANEL = JSONText('{"sections":[]}')
 @reading()
 def get_session_data(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Read the newest active or completed session; nulls and empty objects without one. Raises ContactNotFound."""
-    return _with_defaults(or_not_found(queries.get_current_session(contact_id, allowed_accounts), contact_id))
+    return _with_defaults(
+        or_not_found(queries.get_current_session(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    )
 
 
 @reading()
@@ -35,7 +37,7 @@ def list_sessions(
     position = queries.position_of(contact_id, allowed_accounts, before) if before else None
     items = queries.list_sessions(contact_id, allowed_accounts, limit + 1, position) if position or not before else []
     if not items:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
         if before and not position:
             raise SessionNotFound(before)
     found = max((item.pop("found") for item in items), default=0)
@@ -56,7 +58,7 @@ def put_session(
     ``given`` may hold ``flow_id`` and ``status``; otherwise they stay, or begin as null and active.
     Raises ContactNotFound.
     """
-    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)["pk"]
+    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)["pk"]
     existing = queries.find_session(contact_pk, session_id) if session_id else None
     return _store(contact_pk, existing, {"id": session_id, "session_data": session_data, **given})
 
@@ -75,7 +77,7 @@ def patch_session(
     If there is none it starts, as RFC 5789 allows. Returns it and whether it is new. Raises ContactNotFound,
     DocumentTooLarge.
     """
-    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)["pk"]
+    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)["pk"]
     existing = queries.find_session(contact_pk, session_id)
     patched = patched_document(existing["session_data"] if existing else None, session_data or {})
     return _store(contact_pk, existing, {"id": session_id, "session_data": patched, **given})

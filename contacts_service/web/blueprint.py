@@ -1,5 +1,6 @@
 """The project's Blueprint: its decorators document the envelope, the errors and the examples by themselves."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -21,10 +22,10 @@ from contacts_service.web.operation_docs import (
 )
 from contacts_service.web.parser import RequestParser, invalid_request, read_query
 from schemas.envelope import Answer, null_field
-from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID
+from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
 from schemas.fields import Choice
 
-_EXAMPLE_IDS = {"contact": CONTACT_ID, "flow": FLOW_ID, "message": MESSAGE_ID}
+_EXAMPLE_IDS = {"contact": CONTACT_ID, "flow": FLOW_ID, "merge": OTHER_CONTACT_ID, "message": MESSAGE_ID}
 _COMMON_ACCEPTS = {"*/*", "application/json"}  # Sent by most clients; they need no parsing.
 
 
@@ -43,12 +44,16 @@ class Blueprint(flask_smorest.Blueprint):
         self.before_request(self._check)
 
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
-        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names."""
-        if "<id:id>" in rule:
-            entity = f"{self.url_prefix}{rule}".partition("/<id:id>")[0].rpartition("/")[2].removesuffix("s")
-            description = f"The id of the {entity}; in capitals it is the same."
-            example = _EXAMPLE_IDS[entity]
-            options["parameters"] = [{"name": "id", "in": "path", "description": description, "example": example}]
+        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names, as are other ids."""
+        options["parameters"] = [
+            {
+                "name": name,
+                "in": "path",
+                "description": f"The id of the {entity}; in capitals it is the same.",
+                "example": _EXAMPLE_IDS[entity],
+            }
+            for entity, name in re.findall(r"([a-z]+?)s?/<id:(\w+)>", f"{self.url_prefix}{rule}")
+        ]
         register = super().route(rule, **options)
 
         def decorate(view: Any) -> Any:
@@ -98,7 +103,8 @@ class Blueprint(flask_smorest.Blueprint):
 
     def fails(self, *codes: str) -> Callable[..., Any]:
         """Document the errors of the domain; those that every operation may have are documented without it."""
-        return self.doc(**{"x-codes": codes})
+        # Wherever a contact is named it may have been merged into another.
+        return self.doc(**{"x-codes": (*codes, "contact_merged") if "contact_not_found" in codes else codes})
 
 
 _NO_QUERY = {"body": ["It takes no query."]}
