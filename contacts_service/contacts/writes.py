@@ -28,6 +28,7 @@ from contacts_service.errors import (
     ContactNotFound,
     ContactUnidentified,
     IdentityConflict,
+    Unavailable,
     VersionMismatch,
 )
 
@@ -169,7 +170,12 @@ def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accoun
 
 
 def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
-    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound."""
+    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound.
+
+    Raises Unavailable if it is there again.
+    """
     if survivor := find_survivor(contact_id, allowed_accounts):
         raise ContactMerged(contact_id, survivor["id"])
+    if get_contact(contact_id, allowed_accounts):
+        raise Unavailable  # A merge was undone between the queries.
     raise ContactNotFound(contact_id)
