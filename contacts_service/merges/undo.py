@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from peewee import fn
 
 from contacts_service.contacts.merging import FILLED, UNDO_WINDOW, decoded, moved_keys
-from contacts_service.contacts.queries import Versions, insert_contact, lock_contacts
+from contacts_service.contacts.queries import Versions, insert_contact, lock_contact
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
     NO_ACCOUNT,
     Contact,
-    ContactDuplicate,
     ContactIdentifier,
     ContactMerge,
 )
@@ -38,9 +37,7 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
     Raises ContactNotFound, ContactMerged, VersionMismatch, MergeNotFound, MergeFinal, ContactExists, IdentityConflict,
     ContactUnidentified.
     """
-    others = [pair["id"] for pair in _read_snapshot(source_id).get("duplicates", ())]
-    locked = {contact["id"]: contact for contact in lock_contacts([contact_id, *others], allowed_accounts)}
-    survivor = or_not_found(locked.get(contact_id), contact_id, allowed_accounts)
+    survivor = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     if expected is not None and survivor["version"] not in expected:
         raise version_mismatch(survivor)
     merge = ContactMerge.get_or_none(ContactMerge.source_id == source_id, ContactMerge.survivor == survivor["pk"])
@@ -48,32 +45,21 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
         raise MergeNotFound(source_id)
     if merge.merged_into != contact_id:
         raise MergeFinal(merge.merged_into)
-    snapshot = _read_snapshot(source_id)
-    if not snapshot or merge.at < datetime.now(UTC) - UNDO_WINDOW:
+    if merge.snapshot is None or merge.at < datetime.now(UTC) - UNDO_WINDOW:
         raise MergeFinal
+    snapshot = merge.snapshot.parsed()
     merge.delete_instance()
     before = decoded(Contact, snapshot["contact"])
     kept = {name: value for name, value in before.items() if name != "pk"}
     source = insert_contact({**kept, "unread_count": merge.unread_count, "search_text": ""})
     _move_back(source, survivor, snapshot["session_ids"])
     lost, taken = _give_back_identifiers(source, survivor, snapshot["identifiers"])
-    for pair in snapshot["duplicates"]:
-        if other := locked.get(pair.pop("id")):
-            contact_a, contact_b = sorted((source["pk"], other["pk"]))
-            pair |= {"contact_a": contact_a, "contact_b": contact_b}
-            ContactDuplicate.insert(decoded(ContactDuplicate, pair)).on_conflict("nothing").execute()
     # The columns of identifiers follow the table of identifiers, which is right already.
     changes = {**taken, **_given_back(survivor, before, snapshot), **shown_of_messages(survivor["pk"])}
     changes["unread_count"] = survivor["unread_count"] - merge.unread_count
     change({**survivor, **taken}, changes)
     shown = {"name": source["name"], "tags": source["tags"].parsed(), **shown_of_messages(source["pk"])}
     return to_public(change({**source, **lost}, {**lost, **shown}))
-
-
-def _read_snapshot(source_id: str) -> Row:
-    merge = ContactMerge.get_or_none(ContactMerge.source_id == source_id)
-    snapshot: Row = merge.snapshot.parsed() if merge and merge.snapshot else {}
-    return snapshot
 
 
 def _move_back(source: Row, survivor: Row, session_ids: dict[str, str]) -> None:

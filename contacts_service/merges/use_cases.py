@@ -30,11 +30,10 @@ def merge(
     allowed_accounts: AllowedAccounts,
     expected: Versions = None,
     dry_run: bool = False,
-    actor: str | None = None,
 ) -> Row:
     """End a contact by merging it into another, which survives; with ``dry_run`` only say what that would do.
 
-    ``actor`` is the name of the caller's key. Returns the survivor with ``merge``. Raises ContactNotFound,
+    Returns the survivor with ``merge``. Raises ContactNotFound,
     ContactMerged, VersionMismatch, AccountMismatch, InvalidRequest, DocumentTooLarge.
     """
     survivor, source = lock_pair(contact_id, source_id, allowed_accounts, "source_id")
@@ -45,7 +44,7 @@ def merge(
         now = max(survivor["updated_at"], datetime.now(UTC))
         merged = {**survivor, **merged_columns(survivor, source), "version": survivor["version"] + 1, "updated_at": now}
     else:
-        merged = merge_contacts(survivor, source, actor=actor)
+        merged = merge_contacts(survivor, source)
         forget_old_snapshots()
     return {**to_public(merged), "merge": told}
 

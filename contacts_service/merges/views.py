@@ -36,12 +36,10 @@ def merge_contact(body: dict[str, Any], id: str) -> Response:
     `marketing_opt_out` holds if either had it. Afterwards every operation on the source is 410 `contact_merged` with
     the survivor in `errors.id` and `Link`. It can be undone for 30 days.
     """
-    caller = current_caller()
     contact = use_cases.merge(
         id,
-        allowed_accounts=caller.allowed_accounts,
+        allowed_accounts=current_caller().allowed_accounts,
         expected=expected_versions(contact_version),
-        actor=caller.name,
         **body,
     )
     # The version that a dry run tells of doesn't exist yet.
