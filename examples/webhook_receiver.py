@@ -6,7 +6,7 @@ is delivered again, for up to seven days. Delivering twice, late or in another o
 
     CONTACTS_URL=http://127.0.0.1:8000 CONTACTS_KEY=... python examples/webhook_receiver.py < payload.json
 
-The key needs the scope contacts:write. docs/whatsapp.md names Meta's page behind each rule.
+The key needs the scopes contacts:read and contacts:write. docs/whatsapp.md names Meta's page behind each rule.
 """
 
 import json
@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import sys
+import urllib.parse
 import urllib.request
 import uuid
 from datetime import UTC, datetime
@@ -71,27 +72,25 @@ def record_message(value, message, *, history=False):
     shared = [card for card in message.get("contacts", []) if card.get("origin") == "contact_request"]
     if shared:  # The user tapped a button that shares the phone number.
         body["contact"].setdefault("phone_number", shared[0]["phones"][0]["phone"])
-    if system or shared:  # WhatsApp says that all these identifiers are one person's: two contacts become one.
-        body["on_conflict"] = "merge"
     if history:  # Raises no unread_count.
         body["history"] = True
     if is_outgoing:
         body["status"] = STATUSES.get(message.get("history_context", {}).get("status", "sent").lower(), "sent")
     recorded = call("POST", "/api/messages", body)
-    if system.get("wa_id"):
-        follow_number(value, message, recorded["contact"])
+    if system.get("wa_id") and message.get("from"):
+        join_old_number(value, message, recorded["contact"])
 
 
 def body_of(value, item, *, is_outgoing, kind=None):
     """Turn a message or a call into the body of POST /api/messages."""
-    system = item.get("system", {})  # Holds the ids after a change; "from" is the number before it.
     side = "to" if is_outgoing else "from"
-    ids = [system.get("user_id"), system.get("parent_user_id"), item.get(side)]
-    ids += [item.get(f"{side}_user_id"), item.get(f"{side}_parent_user_id")]
+    ids = [item.get("system", {}).get(key) for key in ID_KEYS]  # After a change; then "from" is the old number.
+    ids += [item.get(key) for key in (side, f"{side}_user_id", f"{side}_parent_user_id")]
     kind = kind or item["type"]
     return {
         "account_id": account_id(value),
         "contact": contact_of(ids, value.get("contacts", [])),
+        "on_conflict": "merge",  # What WhatsApp names together is one person; a contact known by its number alone too.
         "wa_message_id": item["id"],
         "direction": "outgoing" if is_outgoing else "incoming",
         "type": kind if kind in TYPES else "unsupported",
@@ -100,13 +99,14 @@ def body_of(value, item, *, is_outgoing, kind=None):
     }
 
 
-def follow_number(value, message, contact):
-    """After user_changed_number: give the contact its new number, unless something newer is known of it."""
-    old, new, bsuid = message.get("from"), message["system"]["wa_id"], message["system"].get("user_id")
-    if bsuid and contact["bsuid"] == bsuid:  # A new number always comes with a new bsuid, so the two belong together.
-        resolve(value, identifiers(bsuid, new), on_conflict="merge")
-    elif not bsuid and contact["phone_number"] == f"+{old}":  # 409 until somebody merges, if another contact has it.
-        call("PATCH", f"/api/contacts/{contact['id']}", {"phone_number": new}, version=contact["version"])
+def join_old_number(value, message, contact):
+    """Merge into a contact whose number changed what was known under its old number alone."""
+    query = urllib.parse.urlencode({"account_id": account_id(value), "phone_number": message["from"]})
+    for old in call("GET", f"/api/contacts?{query}")["items"]:
+        # With a bsuid, or with a later message, it is whoever got the number next.
+        is_known_by_number = not old["bsuid"] and (old["last_message_at"] or "") < moment(message["timestamp"])
+        if is_known_by_number and old["id"] != contact["id"]:
+            call("POST", f"/api/contacts/{contact['id']}/merge", {"source_id": old["id"]})
 
 
 def record_history(value, message):
@@ -208,18 +208,20 @@ def moment(seconds):
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
-def resolve(value, contact, **options):
-    return call("POST", "/api/contacts/resolve", {"account_id": account_id(value), **contact, **options})
+def resolve(value, contact):
+    body = {"account_id": account_id(value), **contact, "on_conflict": "merge"}
+    return call("POST", "/api/contacts/resolve", body)
 
 
-def call(method, path, body, version=None):
+def call(method, path, body=None, version=None):
     """Call the service. With a version, a contact that somebody changed meanwhile is left alone: 412 is raised."""
     headers = {"Content-Type": "application/json"}
     if KEY:
         headers["X-API-Key"] = KEY
     if version:
         headers["If-Match"] = f'"{version}"'
-    request = urllib.request.Request(URL + path, json.dumps(body).encode(), headers, method=method)
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(URL + path, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:  # nosec B310
         return json.load(answer)["data"]
 
