@@ -104,7 +104,7 @@ def join_old_number(value, message, contact):
     query = urllib.parse.urlencode({"account_id": account_id(value), "phone_number": message["from"]})
     for old in call("GET", f"/api/contacts?{query}")["items"]:
         # With a bsuid, or with a later message, it is whoever got the number next.
-        is_known_by_number = not old["bsuid"] and (old["last_message_at"] or "") < moment(message["timestamp"])
+        is_known_by_number = not old["bsuid"] and (old["last_message_at"] or "") <= moment(message["timestamp"])
         if is_known_by_number and old["id"] != contact["id"]:
             call("POST", f"/api/contacts/{contact['id']}/merge", {"source_id": old["id"]})
 
@@ -205,7 +205,7 @@ def account_id(value):
 
 def moment(seconds):
     """WhatsApp writes seconds since 1970, mostly as text."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def resolve(value, contact):
