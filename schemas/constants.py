@@ -19,6 +19,9 @@ MESSAGE_TYPES = (
     "reaction",
     "order",
     "system",
+    "edit",
+    "revoke",
+    "call",
     "unsupported",
 )
 SESSION_STATUSES = ("active", "completed", "cancelled", "timeout")

@@ -4,7 +4,15 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
+from schemas.contacts import (
+    TAG_PATTERN,
+    ContactSummary,
+    bsuid_field,
+    external_id_field,
+    parent_bsuid_field,
+    phone_number_field,
+    text_field,
+)
 from schemas.envelope import cursor_page_of, items_per_page, page_number
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import UUID_PATTERN, CommaSeparated, Text, UuidOrNone
@@ -29,7 +37,7 @@ class ContactListQuery(Schema):
         max_length=1000,
         metadata={
             "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name or the phone number; case and accents don't matter. A phone number may be written in any way.",
+            "name, the username or the phone number; case and accents don't matter. A phone number may be written in any way.",
             "example": "john",
         },
     )
@@ -47,6 +55,9 @@ class ContactListQuery(Schema):
     )
     phone_number = phone_number_field()
     bsuid = bsuid_field("Only the contact with this business-scoped user id.")
+    parent_bsuid = parent_bsuid_field("Only the contact with this id across business portfolios.")
+    external_id = external_id_field("Only the contact with this key of yours.")
+    username = text_field("Only contacts with exactly this WhatsApp username.", "john.doe", min_length=1)
     ids = CommaSeparated(
         item_pattern=UUID_PATTERN.pattern,
         max_items=100,

@@ -8,8 +8,8 @@ from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPE
 from schemas.contacts import Contact
 from schemas.envelope import Answer, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
-from schemas.fields import JsonObject, Text, UtcDateTime, Uuid
-from schemas.identity import MATCHED_BY, ContactIdentity
+from schemas.fields import JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
+from schemas.identity import ContactIdentity, Resolution, on_conflict_field
 
 MAX_CONTENT_BYTES = 64 * 1024
 
@@ -51,6 +51,9 @@ class MessageCreate(Schema):
     timestamp = UtcDateTime(
         metadata={"description": "When it was written; by default now.", "example": "2024-01-01T12:00:00Z"}
     )
+    history = StrictBoolean(
+        metadata={"description": "Of an old conversation that WhatsApp hands over: it is read.", "example": False}
+    )
 
 
 class MessageReceive(MessageCreate):
@@ -59,6 +62,7 @@ class MessageReceive(MessageCreate):
     EXAMPLE = {"account_id": ACCOUNT_ID, "contact": ContactIdentity.EXAMPLE, **MessageCreate.EXAMPLE}
     account_id = _account_id()
     contact = fields.Nested(ContactIdentity, required=True)
+    on_conflict = on_conflict_field()
 
 
 class StatusPut(Schema):
@@ -79,6 +83,10 @@ class StatusByWaIdPut(StatusPut):
     EXAMPLE = {"account_id": ACCOUNT_ID, "wa_message_id": WA_MESSAGE_ID, **StatusPut.EXAMPLE}
     account_id = _account_id()
     wa_message_id = _wa_message_id(required=True)
+    contact = fields.Nested(
+        ContactIdentity, metadata={"description": "What WhatsApp says of the recipient, whose identifiers are learned."}
+    )
+    on_conflict = on_conflict_field()
 
 
 class MessageListQuery(Schema):
@@ -94,6 +102,7 @@ class Message(Answer):
         "id": MESSAGE_ID,
         "contact_id": CONTACT_ID,
         **MessageCreate.EXAMPLE,
+        "history": False,
         "status": None,
         "status_at": None,
         "error": None,
@@ -105,6 +114,7 @@ class Message(Answer):
     direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
     type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
     content = fields.Dict(required=True, keys=fields.String())
+    history = fields.Boolean(required=True, metadata={"description": "Of an old conversation."})
     status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*MESSAGE_STATUSES, None]))
     status_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When it got its status."}
@@ -114,17 +124,11 @@ class Message(Answer):
     created_at = fields.AwareDateTime(required=True, metadata={"description": "When it was recorded."})
 
 
-class ReceivedMessage(Message):
-    """A message with its contact."""
+class ReceivedMessage(Message, Resolution):
+    """A message with its contact, and how that was found."""
 
-    EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, "matched_by": "phone_number"}
+    EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, **Resolution.EXAMPLE}
     contact = fields.Nested(Contact, required=True)
-    matched_by = fields.String(
-        required=True,
-        allow_none=True,
-        validate=validate.OneOf([*MATCHED_BY, None]),
-        metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
-    )
 
 
 class MessageList(Answer):

@@ -13,7 +13,7 @@ from peewee import IntegrityError
 from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
-from contacts_service.contacts.tables import Contact, ContactCount, ContactTag, FormerBsuid
+from contacts_service.contacts.tables import Contact, ContactCount, ContactDuplicate, ContactIdentifier, ContactTag
 from contacts_service.db import migrations
 from contacts_service.db.database import connect, database
 from contacts_service.flows.tables import Flow
@@ -23,7 +23,18 @@ from contacts_service.sessions.tables import Session
 from contacts_service.settings import Settings
 from contacts_service.web.stored_responses import StoredResponse
 
-MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, StoredResponse]
+MODELS = [
+    Contact,
+    ContactTag,
+    ContactIdentifier,
+    ContactDuplicate,
+    Flow,
+    Session,
+    Message,
+    EarlyStatus,
+    ApiKey,
+    StoredResponse,
+]
 MODELS += [ContactCount]
 MIGRATIONS = ["0001_initial"]
 STEPS = ROOT / "contacts_service" / "db" / "migrations"

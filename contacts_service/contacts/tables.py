@@ -24,6 +24,12 @@ NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
 NO_ACCOUNT = "none"
 """Stands for contacts of no account where others have the id of their account."""
 
+IDENTIFIER_KINDS = ("phone_number", "bsuid", "parent_bsuid", "external_id")
+# WhatsApp gives out none of these again, so that a former one still says who it is. Operators give phone numbers to
+# other people.
+KEPT_KINDS = {"bsuid", "parent_bsuid"}
+DUPLICATE_REASONS = ("identity_conflict", "phone_variant")
+
 
 class Contact(BaseModel):
     pk = BigAutoField()  # FTS5 and foreign keys want a small integer; callers see only the id.
@@ -33,6 +39,8 @@ class Contact(BaseModel):
         null=True, constraints=[Check("substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16")]
     )
     bsuid = TextField(null=True)
+    parent_bsuid = TextField(null=True)
+    external_id = TextField(null=True)
     username = TextField(null=True)
     name = TextField(null=True)
     profile_name = TextField(null=True)
@@ -71,11 +79,36 @@ class ContactTag(BaseModel):
 ContactTag.add_index(ContactTag.index(ContactTag.tag, ContactTag.contact, name="contact_tag_tag"))
 
 
-class FormerBsuid(BaseModel):
-    """A bsuid that a contact had, for messages that come late under it. WhatsApp gives none out again."""
+class ContactIdentifier(BaseModel):
+    """Whose an identifier is. The primary key decides; the columns of a contact copy its current identifiers.
 
-    key = TextField(primary_key=True)  # Account and bsuid.
+    Whoever changes the identifiers of a contact holds the lock of the contact's row.
+    """
+
+    account = TextField()  # As in ContactCount.
+    kind = TextField(constraints=[Check(f"kind IN {IDENTIFIER_KINDS}")])
+    value = TextField()
     contact = ForeignKeyField(Contact, on_delete="CASCADE")
+    current = BooleanField()  # Former ones find the contact too; a former phone number until another contact gets it.
+    said_at = UtcDateTimeField(null=True)  # When WhatsApp said that it is current, by its own time if it gave one.
+    first_seen_at = UtcDateTimeField()
+    last_seen_at = UtcDateTimeField()
+
+    class Meta:
+        primary_key = CompositeKey("account", "kind", "value")
+
+
+class ContactDuplicate(BaseModel):
+    """Two contacts that may be one person, the one of the smaller key first."""
+
+    contact_a = ForeignKeyField(Contact, on_delete="CASCADE", index=False)
+    contact_b = ForeignKeyField(Contact, on_delete="CASCADE")
+    reason = TextField(constraints=[Check(f"reason IN {DUPLICATE_REASONS}")])
+    seen_at = UtcDateTimeField()
+    dismissed = BooleanField()
+
+    class Meta:
+        primary_key = CompositeKey("contact_a", "contact_b", "reason")
 
 
 class ContactCount(BaseModel):
@@ -93,20 +126,13 @@ class ContactCount(BaseModel):
 RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
 CREATED_ORDER = (Contact.created_at, Contact.id)
 
-_with_account, _without_account = Contact.account_id.is_null(False), Contact.account_id.is_null()
 for _index in (
     Contact.index(*RECENT_ORDER, name="contact_recent"),
     Contact.index(Contact.account_id, *RECENT_ORDER, name="contact_account_recent"),
     Contact.index(Contact.assigned_to, *RECENT_ORDER, name="contact_assigned_recent"),
     Contact.index(*CREATED_ORDER, name="contact_created"),
     Contact.index(Contact.account_id, *CREATED_ORDER, name="contact_account_created"),
-    # NULL equals nothing in a unique index, so contacts without account have indexes of their own.
-    Contact.index(Contact.account_id, Contact.phone_number, unique=True, name="contact_account_phone").where(
-        _with_account
-    ),
-    Contact.index(Contact.phone_number, unique=True, name="contact_phone").where(_without_account),
-    Contact.index(Contact.account_id, Contact.bsuid, unique=True, name="contact_account_bsuid").where(_with_account),
-    Contact.index(Contact.bsuid, unique=True, name="contact_bsuid").where(_without_account),
+    Contact.index(Contact.username, name="contact_username").where(Contact.username.is_null(False)),
 ):
     Contact.add_index(_index)
 
@@ -114,6 +140,8 @@ SUMMARY_COLUMNS = (
     Contact.id,
     Contact.phone_number,
     Contact.bsuid,
+    Contact.parent_bsuid,
+    Contact.external_id,
     Contact.username,
     Contact.name,
     Contact.profile_name,
@@ -133,7 +161,6 @@ SUMMARY_COLUMNS = (
 ALL_COLUMNS = (*SUMMARY_COLUMNS, Contact.metadata)
 INTERNAL_COLUMNS = (Contact.pk, Contact.last_message_key)
 """Columns that use cases need and callers never see."""
-IDENTIFIERS = {"phone_number", "bsuid"}
 
 
 def by_id(contact_id: Any, allowed_accounts: Any) -> Any:

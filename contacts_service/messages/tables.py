@@ -1,6 +1,6 @@
 """The tables of messages."""
 
-from peewee import BigAutoField, Check, ForeignKeyField, TextField
+from peewee import BigAutoField, BooleanField, Check, ForeignKeyField, TextField
 
 from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import BaseModel
@@ -19,6 +19,7 @@ class Message(BaseModel):
     direction = TextField(constraints=[Check(f"direction IN {MESSAGE_DIRECTIONS}")])
     type = TextField()
     content = JSONTextField()
+    history = BooleanField()  # Of an old conversation, which counts as read.
     status = TextField(null=True, constraints=[_IN_STATUSES])
     status_at = UtcDateTimeField(null=True)
     error = JSONTextField(null=True)
@@ -57,6 +58,7 @@ ALL_COLUMNS = (
     Message.direction,
     Message.type,
     Message.content,
+    Message.history,
     Message.status,
     Message.status_at,
     Message.error,

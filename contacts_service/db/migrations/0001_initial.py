@@ -27,7 +27,7 @@ TABLES = """
 CREATE TABLE contact (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid},
     phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16), bsuid TEXT,
-    username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT, assigned_to {uuid}, tags {json} NOT NULL,
+    parent_bsuid TEXT, external_id TEXT, username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT, assigned_to {uuid}, tags {json} NOT NULL,
     marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL, search_text TEXT NOT NULL, last_message_at {time},
     recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
     last_message_key {ordered}, last_message_preview TEXT, last_inbound_at {time}, unread_count INTEGER NOT NULL,
@@ -40,21 +40,31 @@ CREATE INDEX contact_account_recent ON contact (account_id, recency DESC, create
 CREATE INDEX contact_assigned_recent ON contact (assigned_to, recency DESC, created_at DESC, id);;
 CREATE INDEX contact_created ON contact (created_at, id);;
 CREATE INDEX contact_account_created ON contact (account_id, created_at, id);;
-CREATE UNIQUE INDEX contact_account_phone ON contact (account_id, phone_number) WHERE (account_id IS NOT NULL);;
-CREATE UNIQUE INDEX contact_phone ON contact (phone_number) WHERE (account_id IS NULL);;
-CREATE UNIQUE INDEX contact_account_bsuid ON contact (account_id, bsuid) WHERE (account_id IS NOT NULL);;
-CREATE UNIQUE INDEX contact_bsuid ON contact (bsuid) WHERE (account_id IS NULL);;
+CREATE INDEX contact_username ON contact (username) WHERE (username IS NOT NULL);;
+CREATE TABLE contact_identifier (
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('phone_number', 'bsuid', 'parent_bsuid', 'external_id')), value TEXT NOT NULL,
+    contact_id {bigint} NOT NULL, current {boolean} NOT NULL, said_at {time}, first_seen_at {time} NOT NULL,
+    last_seen_at {time} NOT NULL,
+    PRIMARY KEY (account, kind, value),
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_identifier_contact_id ON contact_identifier (contact_id);;
+CREATE TABLE contact_duplicate (
+    contact_a_id {bigint} NOT NULL, contact_b_id {bigint} NOT NULL,
+    reason TEXT NOT NULL CHECK (reason IN ('identity_conflict', 'phone_variant')), seen_at {time} NOT NULL,
+    dismissed {boolean} NOT NULL,
+    PRIMARY KEY (contact_a_id, contact_b_id, reason),
+    FOREIGN KEY (contact_a_id) REFERENCES contact (pk) ON DELETE CASCADE,
+    FOREIGN KEY (contact_b_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_duplicate_contact_b_id ON contact_duplicate (contact_b_id);;
 CREATE TABLE contact_tag (
     contact_id {bigint} NOT NULL, tag TEXT NOT NULL,
     PRIMARY KEY (contact_id, tag),
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX contact_tag_tag ON contact_tag (tag, contact_id);;
-CREATE TABLE former_bsuid (
-    key TEXT NOT NULL PRIMARY KEY, contact_id {bigint} NOT NULL,
-    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
-);;
-CREATE INDEX former_bsuid_contact_id ON former_bsuid (contact_id);;
 CREATE TABLE contact_count (
     account TEXT NOT NULL, slot INTEGER NOT NULL, contacts {bigint} NOT NULL, unassigned {bigint} NOT NULL,
     PRIMARY KEY (account, slot)
@@ -78,8 +88,9 @@ CREATE INDEX session_contact_created ON session (contact_id, created_at DESC, pk
 CREATE TABLE message (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, contact_id {bigint} NOT NULL, account_id {uuid},
     wa_message_id TEXT, direction TEXT NOT NULL CHECK (direction IN ('incoming', 'outgoing')), type TEXT NOT NULL,
-    content {json} NOT NULL, status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
-    status_at {time}, error {json}, timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL,
+    content {json} NOT NULL, history {boolean} NOT NULL,
+    status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')), status_at {time}, error {json},
+    timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL,
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX message_id ON message (id);;
