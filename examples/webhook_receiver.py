@@ -133,8 +133,8 @@ def record_status(value, status):
         "status": STATUSES[status["status"]],
         "timestamp": moment(status["timestamp"]),
     }
-    if contact := contact_of(ids, value.get("contacts", [])):
-        body["contact"] = contact  # A number that we wrote to gets its bsuid here.
+    if contact := contact_of(ids, value.get("contacts", [])):  # A number that we wrote to gets its bsuid here.
+        body |= {"contact": contact, "on_conflict": "merge"}
     if status.get("errors"):
         body["error"] = status["errors"][0]
     call("PUT", "/api/messages/status", body)
