@@ -16,7 +16,8 @@ _MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
 class ServiceError(Exception):
     """An error that a caller is told about.
 
-    ``errors`` holds texts by field; ``example_errors`` shows it in the OpenAPI document.
+    ``errors`` holds texts by field; ``example_errors`` shows it in the OpenAPI document. What belongs to an account
+    that the caller may not see is not found.
     """
 
     status: ClassVar[int]
@@ -53,22 +54,16 @@ class Unauthenticated(ServiceError):
 
 
 class AccountForbidden(ServiceError):
-    """The key is limited to accounts, and the request names another account or none."""
-
     status, code = 403, "account_forbidden"
     message = "The key is limited to accounts: name one of them as account_id."
 
 
 class LocalOnly(ServiceError):
-    """A caller from another machine while no key exists."""
-
     status, code = 403, "local_only"
     message = "No key exists yet, so only callers on the service's own machine are answered."
 
 
 class ScopeMissing(ServiceError):
-    """The key lacks the scope of the operation."""
-
     status, code, message = 403, "scope_missing", "The key lacks the scope contacts:write."
 
     def __init__(self, scope: str) -> None:
@@ -76,8 +71,6 @@ class ScopeMissing(ServiceError):
 
 
 class ContactNotFound(ServiceError):
-    """No contact has this id, or its account is not the caller's."""
-
     status, code, message = 404, "contact_not_found", f"No contact has the id {CONTACT_ID}."
 
     def __init__(self, contact_id: str) -> None:
@@ -85,8 +78,6 @@ class ContactNotFound(ServiceError):
 
 
 class FlowNotFound(ServiceError):
-    """No flow has this id in this account."""
-
     status, code, message = 404, "flow_not_found", f"No flow has the id {FLOW_ID}."
 
     def __init__(self, flow_id: str) -> None:
@@ -94,8 +85,6 @@ class FlowNotFound(ServiceError):
 
 
 class MessageNotFound(ServiceError):
-    """No message has this id, or its account is not the caller's."""
-
     status, code, message = 404, "message_not_found", f"No message has the id {MESSAGE_ID}."
 
     def __init__(self, message_id: str) -> None:
@@ -103,8 +92,6 @@ class MessageNotFound(ServiceError):
 
 
 class AddressNotFound(ServiceError):
-    """The path leads nowhere."""
-
     status, code, message = 404, "not_found", "There is nothing at this address."
 
 
@@ -116,14 +103,10 @@ class MethodNotAllowed(ServiceError):
 
 
 class NotAcceptable(ServiceError):
-    """The Accept header excludes JSON."""
-
     status, code, message = 406, "not_acceptable", "The answer is application/json, which Accept excludes."
 
 
 class ContactExists(ServiceError):
-    """Another contact of the account has the phone number or the bsuid."""
-
     status, code = 409, "contact_exists"
     message = "A contact of this account already has this phone number or bsuid."
     example_errors = {"id": [CONTACT_ID]}
@@ -133,8 +116,6 @@ class ContactExists(ServiceError):
 
 
 class IdentityConflict(ServiceError):
-    """Identifiers that should be one contact's belong to two."""
-
     status, code, message = 409, "identity_conflict", "The identifiers belong to different contacts."
     example_errors = {"id": [CONTACT_ID, OTHER_CONTACT_ID]}
 
@@ -143,14 +124,10 @@ class IdentityConflict(ServiceError):
 
 
 class ContactUnidentified(ServiceError):
-    """The contact would have neither phone number nor bsuid."""
-
     status, code, message = 409, "contact_unidentified", "A contact needs a phone_number or a bsuid."
 
 
 class RetryInProgress(ServiceError):
-    """The first request with this Idempotency-Key still runs."""
-
     status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
@@ -169,8 +146,6 @@ class VersionMismatch(ServiceError):
 
 
 class PayloadTooLarge(ServiceError):
-    """The body is too large."""
-
     status, code, message = 413, "payload_too_large", f"The body is larger than {_MAX_BODY}."
 
 
@@ -182,20 +157,14 @@ class DocumentTooLarge(PayloadTooLarge):
 
 
 class UriTooLong(ServiceError):
-    """The request line is too long."""
-
     status, code, message = 414, "uri_too_long", "The address with its query is longer than 8,190 bytes."
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body isn't declared as JSON."""
-
     status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 
 
 class IdempotencyKeyReused(ServiceError):
-    """Another request was made with this Idempotency-Key."""
-
     status, code, message = 422, "idempotency_key_reused", "Another request was made with this Idempotency-Key."
 
 

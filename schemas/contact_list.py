@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from schemas.contacts import (
     TAG_PATTERN,
@@ -13,12 +13,12 @@ from schemas.contacts import (
     phone_number_field,
     text_field,
 )
-from schemas.envelope import cursor_page_of, items_per_page, page_number
+from schemas.envelope import Query, cursor_page_of, items_per_page, page_number
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import UUID_PATTERN, CommaSeparated, Text, UuidOrNone
 
 
-class ContactListQuery(Schema):
+class ContactListQuery(Query):
     page = page_number("Page number, by default 1; not with cursor.")
     cursor = Text(
         max_length=1000,
@@ -37,7 +37,8 @@ class ContactListQuery(Schema):
         max_length=1000,
         metadata={
             "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name, the username or the phone number; case and accents don't matter. A phone number may be written in any way.",
+            "name, the username or the phone number; case and accents don't matter. A phone number may be written in "
+            "any way.",
             "example": "john",
         },
     )

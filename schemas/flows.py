@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.envelope import Answer, items_per_page, page_number, page_of
+from schemas.envelope import Answer, Query, items_per_page, page_number, page_of
 from schemas.examples import ACCOUNT_ID, FLOW_ID
 from schemas.fields import BoundedList, Integer, StrictBoolean, Text, Uuid, UuidOrNone
 
@@ -100,11 +100,11 @@ class Flow(Answer):
     version = fields.Integer(strict=True, required=True, metadata={"description": "Rises with every change."})
 
 
-class FlowQuery(Schema):
+class FlowQuery(Query):
     account_id = Uuid(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
 
 
-class FlowListQuery(Schema):
+class FlowListQuery(Query):
     page = page_number("Page number.", load_default=1)
     limit = items_per_page(20)
     account_id = UuidOrNone(

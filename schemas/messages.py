@@ -6,7 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPES
 from schemas.contacts import Contact
-from schemas.envelope import Answer, items_per_page
+from schemas.envelope import Answer, Query, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
 from schemas.fields import JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
 from schemas.identity import ContactIdentity, Resolution, on_conflict_field
@@ -89,7 +89,7 @@ class StatusByWaIdPut(StatusPut):
     on_conflict = on_conflict_field()
 
 
-class MessageListQuery(Schema):
+class MessageListQuery(Query):
     limit = items_per_page(50)
     before = Uuid(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
     after = Uuid(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})

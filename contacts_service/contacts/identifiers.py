@@ -82,7 +82,7 @@ def list_current(contact_pk: Any) -> Any:
 def store_identifiers(
     contact: Row,
     changes: dict[str, str | None],
-    former_bsuids: Iterable[Identifier],
+    former: Iterable[Identifier],
     now: datetime,
     said_at: datetime | None,
 ) -> None:
@@ -100,11 +100,11 @@ def store_identifiers(
         "last_seen_at": now,
     }
     new = {Identifier(kind, value): True for kind, value in changes.items() if value}
-    new |= dict.fromkeys(former_bsuids, False)
-    rows = [{**common, "kind": kind, "value": value, "current": new[kind, value]} for kind, value in sorted(new)]
-    inserted = {Identifier(**row) for row in _insert(rows)} if rows else set()
-    for row in rows:
-        if Identifier(row["kind"], row["value"]) not in inserted and not (row["current"] and _take_over(row)):
+    new |= dict.fromkeys(former, False)
+    rows = {each: {**common, **each._asdict(), "current": new[each]} for each in sorted(new)}
+    inserted = {Identifier(**row) for row in _insert([*rows.values()])} if rows else set()
+    for each in rows.keys() - inserted:
+        if not new[each] or not _take_over(rows[each]):
             raise IdentifierTaken
     for kind, value in changes.items():
         old = contact.get(kind)

@@ -51,9 +51,8 @@ class Owner(NamedTuple):
 Owners = dict[Identifier, Owner]
 
 
-def new_outcome() -> Row:
-    """The outcome for a contact that wasn't looked for or isn't found."""
-    return {"matched_by": None, "replaced": {}, "conflict_with": [], "merged": []}
+NO_MATCH: Row = {"matched_by": None, "replaced": {}, "conflict_with": [], "merged": []}
+"""The outcome when no contact was found or looked for."""
 
 
 @retried
@@ -71,9 +70,7 @@ def resolve_contact(
 
 
 def statement_of(person: dict[str, Any], said_at: datetime | None) -> Statement:
-    """What WhatsApp says of a person: ``phone_number`` (E.164), ``bsuid``, ``previous_bsuid``, ``parent_bsuid``,
-    ``external_id`` and the profile: ``profile_name``, ``username``, ``avatar_url``.
-    """
+    """Make a statement of the fields of ContactIdentity."""
     given = {name: value for name, value in person.items() if value}
     previous = given.pop("previous_bsuid", None)
     number = given.get("phone_number")
@@ -105,27 +102,27 @@ def learn(
     """
     owners, contact = _find_owners(account_id, said, contact_id)
     matches = _matches(owners, said)
-    outcome = new_outcome()
+    matched_by = None
     if contact is None:
         if not matches:
-            return None, outcome
-        outcome["matched_by"], contact = matches[0]
+            return None, NO_MATCH
+        matched_by, contact = matches[0]
     changes, former = _learned(contact, owners, said)
-    outcome["replaced"] = {kind: contact[kind] for kind in IDENTIFIER_KINDS if kind in changes and contact[kind]}
+    replaced = {kind: contact[kind] for kind in IDENTIFIER_KINDS if kind in changes and contact[kind]}
     if changes or former:
         contact = change(contact, changes, former=former, said_at=said.at)
-    conflicting = []
+    merged, conflicting = [], []
     for other in {other["pk"]: other for _, other in matches if other["pk"] != contact["pk"]}.values():
         if on_conflict == "merge" and not _contradict(contact, other, said):
             survivor, source = sorted((contact, other), key=lambda each: (each["created_at"], each["pk"]))
             contact = merge_contacts(survivor, source, values=_values_of_merged(contact, other, said))
-            outcome["merged"].append(source["id"])
+            merged.append(source["id"])
         else:
             conflicting.append(other)
     for other in conflicting:
         record_conflict(contact["pk"], other["pk"])
-        outcome["conflict_with"].append(other["id"])
-    return contact, outcome
+    conflict_with = [other["id"] for other in conflicting]
+    return contact, {"matched_by": matched_by, "replaced": replaced, "conflict_with": conflict_with, "merged": merged}
 
 
 def _find_owners(account_id: str | None, said: Statement, contact_id: str | None) -> tuple[Owners, Row | None]:
@@ -181,32 +178,22 @@ def _matches(owners: Owners, said: Statement) -> list[tuple[str, Row]]:
 
 def _learned(contact: Row, owners: Owners, said: Statement) -> tuple[dict[str, str], list[Identifier]]:
     """What a contact learns: columns that change, and identifiers that it has had."""
-    changes: dict[str, str] = {}
-    former: list[Identifier] = []
     is_late = said.is_late(contact)
-    said_at: dict[str, datetime | None] | None = None
+    changes = {
+        name: said.given[name]
+        for name in _PROFILE_FIELDS
+        if name in said.given and said.given[name] != contact[name] and not (is_late and contact[name])
+    }
+    former: list[Identifier] = []
     for kind in IDENTIFIER_KINDS:
-        value, old = said.given.get(kind), contact[kind]
-        if not value or value == old or not _is_free(kind, value, contact, owners, said):
-            continue
-        if not old:
-            changes[kind] = value
-            continue
-        if kind == "external_id" or (kind == "phone_number" and old in said.phone_forms):
-            continue
-        if said.at and said_at is None:
-            said_at = {row["kind"]: row["said_at"] for row in list_current(contact["pk"])}
-        is_older = is_late or (said_at and said.at < (said_at.get(kind) or _NEVER))
-        # That one bsuid follows the other holds whenever it was said.
-        if not is_older or (kind == "bsuid" and old == said.previous_bsuid):
-            changes[kind] = value
-        elif kind in KEPT_KINDS:
-            former.append(Identifier(kind, value))
+        value = said.given.get(kind)
+        if value and value != contact[kind] and _is_free(kind, value, contact, owners, said):
+            if not contact[kind] or _follows(kind, contact, said):
+                changes[kind] = value
+            elif kind in KEPT_KINDS:
+                former.append(Identifier(kind, value))
     if said.previous_bsuid and Identifier("bsuid", said.previous_bsuid) not in owners:
         former.append(Identifier("bsuid", said.previous_bsuid))
-    for name in _PROFILE_FIELDS:
-        if name in said.given and said.given[name] != contact[name] and not (is_late and contact[name]):
-            changes[name] = said.given[name]
     return changes, former
 
 
@@ -216,6 +203,18 @@ def _is_free(kind: str, value: str, contact: Row, owners: Owners, said: Statemen
         return Identifier(kind, value) not in owners
     found = [owner for form in said.phone_forms if (owner := owners.get(Identifier(kind, form)))]
     return not any(owner.is_current and owner.contact["pk"] != contact["pk"] for owner in found)
+
+
+def _follows(kind: str, contact: Row, said: Statement) -> bool:
+    """Whether the given identifier of this kind replaces the one that a contact has."""
+    if kind == "external_id" or contact[kind] in said.phone_forms:
+        return False
+    if kind == "bsuid" and contact[kind] == said.previous_bsuid:
+        return True  # That one follows the other holds whenever it was said.
+    if said.at is None:
+        return True
+    said_at = {row["kind"]: row["said_at"] for row in list_current(contact["pk"])}
+    return not said.is_late(contact) and said.at >= (said_at.get(kind) or _NEVER)
 
 
 def _contradict(contact: Row, other: Row, said: Statement) -> bool:
@@ -229,7 +228,7 @@ def _contradict(contact: Row, other: Row, said: Statement) -> bool:
 
 
 def _values_of_merged(contact: Row, other: Row, said: Statement) -> dict[str, str | None]:
-    """What the contact has that two contacts become: of each kind the identifier that was said last, and the profile."""
+    """What two contacts have that become one: of each kind the identifier that was said last."""
     is_late = said.is_late(contact, other)
     newest_first = sorted((contact, other), key=lambda each: each["last_inbound_at"] or _NEVER, reverse=True)
     values: dict[str, str | None] = {}

@@ -45,7 +45,7 @@ from contacts_service.db.prepared import InlineInt, Row, prepared
 _MIN_DENSE_MATCHES = 200  # Fewer matches are sorted within a millisecond.
 _MAX_MERGED_ACCOUNTS = 50  # The contacts of a key with more accounts are sorted.
 _WALK_FACTOR = 8  # How many times the expected rows a walk looks at.
-_NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # tables.NO_MESSAGE
+_NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # The recency of contacts without a message.
 _Index = SqliteSearchIndex | PostgresqlSearchIndex
 _INDEXES: dict[str, _Index] = {"sqlite": SqliteSearchIndex(), "postgresql": PostgresqlSearchIndex()}
 

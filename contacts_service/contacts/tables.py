@@ -1,26 +1,13 @@
-"""The tables of contacts."""
+"""The columns of the tables of contacts. Their indexes and constraints are written in the migrations alone."""
 
 from typing import Any
 
-from peewee import (
-    SQL,
-    BigAutoField,
-    BigIntegerField,
-    BooleanField,
-    Check,
-    CompositeKey,
-    ForeignKeyField,
-    IntegerField,
-    TextField,
-)
+from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, ForeignKeyField, IntegerField, TextField
 
 from contacts_service.db.accounts import limited_to
 from contacts_service.db.database import BaseModel
 from contacts_service.db.fields import IdField, JSONTextField, OrderedTextField, UtcDateTimeField
 
-# The recency of contacts without a message, which come after all others. It is never null, unlike last_message_at, so
-# that both databases can begin a list anywhere in their index.
-NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
 NO_ACCOUNT = "none"
 """Stands for contacts of no account where others have the id of their account."""
 
@@ -33,11 +20,9 @@ DUPLICATE_REASONS = ("identity_conflict", "phone_variant")
 
 class Contact(BaseModel):
     pk = BigAutoField()  # FTS5 and foreign keys want a small integer; callers see only the id.
-    id = IdField(unique=True)
+    id = IdField()
     account_id = IdField(null=True)
-    phone_number = TextField(
-        null=True, constraints=[Check("substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16")]
-    )
+    phone_number = TextField(null=True)
     bsuid = TextField(null=True)
     parent_bsuid = TextField(null=True)
     external_id = TextField(null=True)
@@ -51,9 +36,7 @@ class Contact(BaseModel):
     metadata = JSONTextField()
     search_text = TextField()
     last_message_at = UtcDateTimeField(null=True)
-    recency = UtcDateTimeField(
-        constraints=[SQL(f"GENERATED ALWAYS AS (COALESCE(last_message_at, '{NO_MESSAGE}')) STORED")]
-    )
+    recency = UtcDateTimeField()  # Generated: last_message_at, or for contacts without a message 0001-01-01.
     last_message_key = OrderedTextField(null=True)  # Orders messages of the same time.
     last_message_preview = TextField(null=True)
     last_inbound_at = UtcDateTimeField(null=True)
@@ -62,21 +45,15 @@ class Contact(BaseModel):
     updated_at = UtcDateTimeField()
     version = IntegerField()
 
-    class Meta:
-        constraints = [Check("phone_number IS NOT NULL OR bsuid IS NOT NULL", "contact_identified")]
-
 
 class ContactTag(BaseModel):
     """Finds contacts by tag; the contact has its tags as JSON too, in their order."""
 
-    contact = ForeignKeyField(Contact, on_delete="CASCADE", index=False)
+    contact = ForeignKeyField(Contact)
     tag = TextField()
 
     class Meta:
         primary_key = CompositeKey("contact", "tag")
-
-
-ContactTag.add_index(ContactTag.index(ContactTag.tag, ContactTag.contact, name="contact_tag_tag"))
 
 
 class ContactIdentifier(BaseModel):
@@ -86,9 +63,9 @@ class ContactIdentifier(BaseModel):
     """
 
     account = TextField()  # As in ContactCount.
-    kind = TextField(constraints=[Check(f"kind IN {IDENTIFIER_KINDS}")])
+    kind = TextField()
     value = TextField()
-    contact = ForeignKeyField(Contact, on_delete="CASCADE")
+    contact = ForeignKeyField(Contact)
     current = BooleanField()  # Former ones find the contact too; a former phone number until another contact gets it.
     said_at = UtcDateTimeField(null=True)  # When WhatsApp said that it is current, by its own time if it gave one.
     first_seen_at = UtcDateTimeField()
@@ -101,9 +78,9 @@ class ContactIdentifier(BaseModel):
 class ContactDuplicate(BaseModel):
     """Two contacts that may be one person, the one of the smaller key first."""
 
-    contact_a = ForeignKeyField(Contact, on_delete="CASCADE", index=False)
-    contact_b = ForeignKeyField(Contact, on_delete="CASCADE")
-    reason = TextField(constraints=[Check(f"reason IN {DUPLICATE_REASONS}")])
+    contact_a = ForeignKeyField(Contact)
+    contact_b = ForeignKeyField(Contact)
+    reason = TextField()
     seen_at = UtcDateTimeField()
     dismissed = BooleanField()
 
@@ -125,16 +102,6 @@ class ContactCount(BaseModel):
 
 RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
 CREATED_ORDER = (Contact.created_at, Contact.id)
-
-for _index in (
-    Contact.index(*RECENT_ORDER, name="contact_recent"),
-    Contact.index(Contact.account_id, *RECENT_ORDER, name="contact_account_recent"),
-    Contact.index(Contact.assigned_to, *RECENT_ORDER, name="contact_assigned_recent"),
-    Contact.index(*CREATED_ORDER, name="contact_created"),
-    Contact.index(Contact.account_id, *CREATED_ORDER, name="contact_account_created"),
-    Contact.index(Contact.username, name="contact_username").where(Contact.username.is_null(False)),
-):
-    Contact.add_index(_index)
 
 SUMMARY_COLUMNS = (
     Contact.id,

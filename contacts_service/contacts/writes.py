@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import uuid_utils
 
 from contacts_service.contacts.etags import contact_etag
-from contacts_service.contacts.identifiers import IdentifierTaken, Identifier, find_owners, store_identifiers
+from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
 from contacts_service.contacts.queries import (
     Versions,
     get_contact,
@@ -58,7 +58,7 @@ def insert(
 
     ``former`` are identifiers that it had before, ``said_at`` is when WhatsApp said so.
     """
-    if not is_identified(fields):
+    if not fields.get("phone_number") and not fields.get("bsuid"):
         raise ContactUnidentified
     now = datetime.now(UTC)
     values = {
@@ -80,11 +80,6 @@ def insert(
     if values["tags"]:
         replace_tags(created["pk"], values["tags"])
     return created
-
-
-def is_identified(contact: dict[str, Any]) -> bool:
-    """Whether somebody could reach the person: by a phone number or a bsuid."""
-    return bool(contact.get("phone_number") or contact.get("bsuid"))
 
 
 def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_id: str | None = None) -> None:
@@ -136,7 +131,7 @@ def change(
     ``former`` and ``said_at`` as for insert. Raises ContactUnidentified, IdentifierTaken.
     """
     after = {**before, **changes}
-    if not is_identified(after):
+    if not after["phone_number"] and not after["bsuid"]:
         raise ContactUnidentified
     now = datetime.now(UTC)
     identifiers = {kind: after[kind] for kind in IDENTIFIER_KINDS if after[kind] != before[kind]}

@@ -17,7 +17,8 @@ from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE
 from contacts_service.settings import Settings
 
 database = DatabaseProxy()
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _MAX_ATTEMPTS = 10
 _ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error)
 _READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")

@@ -12,7 +12,7 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.contacts.identity import find_or_create, learn, new_outcome, statement_of
+from contacts_service.contacts.identity import NO_MATCH, find_or_create, learn, statement_of
 from contacts_service.contacts.queries import get_contact, lock_contact, update_contact
 from contacts_service.contacts.writes import or_not_found, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
@@ -26,7 +26,7 @@ from contacts_service.messages.tables import EarlyStatus
 EARLY_STATUS_KEPT = timedelta(days=30)
 # Types that tell of another message or of the user: nobody has to read them.
 _NOT_SHOWN = {"system", "edit", "revoke", "reaction"}
-# Those that are not the user's answer (Cloud API, "Customer service windows": a message or a call of the user opens it).
+# Cloud API, "Customer service windows": a message or a call of the user opens one.
 _OPENS_NO_WINDOW = {"system", "edit", "revoke"}
 
 
@@ -67,7 +67,7 @@ def receive_message(
     if wa_message_id := message.get("wa_message_id"):
         database.lock_key(_key(account_id, wa_message_id))
         if first := _first_record(account_id, wa_message_id):
-            return {**first[0], "contact": first[1], **new_outcome()}, False
+            return {**first[0], "contact": first[1], **NO_MATCH}, False
     said = statement_of(contact, message.get("timestamp"))
     found, outcome = find_or_create(account_id, said, on_conflict=on_conflict)
     recorded, owner, is_new = _record(found, message)
@@ -121,7 +121,7 @@ def set_status(message_id: str, *, allowed_accounts: AllowedAccounts, **status: 
 
 @retried
 @writing()
-def set_status_by_wa_id(  # noqa: PLR0913 - The fields of the body.
+def set_status_by_wa_id(
     *,
     allowed_accounts: AllowedAccounts,
     wa_message_id: str,

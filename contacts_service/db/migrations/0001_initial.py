@@ -23,12 +23,15 @@ TYPES = {
         "ordered": 'TEXT COLLATE "C"',
     },
 }
+# NULL equals nothing in a unique index, so rows without account have indexes of their own. Recency is never null,
+# unlike last_message_at, so that both databases can begin a list anywhere in their index.
 TABLES = """
 CREATE TABLE contact (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid},
     phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16), bsuid TEXT,
-    parent_bsuid TEXT, external_id TEXT, username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT, assigned_to {uuid}, tags {json} NOT NULL,
-    marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL, search_text TEXT NOT NULL, last_message_at {time},
+    parent_bsuid TEXT, external_id TEXT, username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT,
+    assigned_to {uuid}, tags {json} NOT NULL, marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL,
+    search_text TEXT NOT NULL, last_message_at {time},
     recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
     last_message_key {ordered}, last_message_preview TEXT, last_inbound_at {time}, unread_count INTEGER NOT NULL,
     created_at {time} NOT NULL, updated_at {time} NOT NULL, version INTEGER NOT NULL,
