@@ -172,6 +172,15 @@ CONTACT = {
     "updated_at": NOW,
 }
 OTHER = {**CONTACT, "id": "01890a5d-ac96-774b-bcce-b302099a8058"}
+IDENTIFIER = {
+    "account": "none",
+    "kind": "external_id",
+    "value": "1",
+    "current": True,
+    "first_seen_at": NOW,
+    "last_seen_at": NOW,
+}
+DUPLICATE = {"reason": "identity_conflict", "seen_at": NOW, "dismissed": False}
 SESSION = {"id": CONTACT["id"], "status": "active", "session_data": {}, "created_at": NOW, "updated_at": NOW}
 
 
@@ -181,12 +190,17 @@ def test_schema_rejects_invalid_rows_and_cascades(app: Flask) -> None:
     with database.connection_context():
         Contact.insert(CONTACT).execute()
         pk = Contact.get(Contact.id == CONTACT["id"]).pk
+        ContactIdentifier.insert({**IDENTIFIER, "contact": pk}).execute()
+        ContactDuplicate.insert({**DUPLICATE, "contact_a": pk, "contact_b": pk}).execute()
         for model, values in (
             (Contact, CONTACT),
-            (Contact, OTHER),
             (Contact, {**OTHER, "phone_number": "1234567891"}),
             (Contact, {**OTHER, "phone_number": "+12"}),
             (Contact, {**OTHER, "phone_number": None}),
+            (ContactIdentifier, {**IDENTIFIER, "contact": pk}),
+            (ContactIdentifier, {**IDENTIFIER, "kind": "email", "contact": pk}),
+            (ContactIdentifier, {**IDENTIFIER, "value": "2", "contact": pk + 1000}),
+            (ContactDuplicate, {**DUPLICATE, "contact_a": pk, "contact_b": pk, "reason": "same name"}),
             (Session, {**SESSION, "contact": pk + 1000}),
             (Session, {**SESSION, "contact": pk, "status": "done"}),
         ):
@@ -194,4 +208,5 @@ def test_schema_rejects_invalid_rows_and_cascades(app: Flask) -> None:
                 model.insert(values).execute()
         Session.insert({**SESSION, "contact": pk}).execute()
         Contact.delete().execute()
-        assert Session.select().count() == 0
+        for model in (Session, ContactIdentifier, ContactDuplicate):
+            assert model.select().count() == 0

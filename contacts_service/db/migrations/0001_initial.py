@@ -207,7 +207,8 @@ WHEN (old.assigned_to IS NULL) <> (new.assigned_to IS NULL) BEGIN
     WHERE account = COALESCE(new.account_id, 'none') AND slot = 0;
 END
 """
-# Transactions of different connections mostly write to different slots, so that they don't wait for one another.
+# Transactions of different connections mostly write to different slots, so that they don't wait for one another. They
+# do so at their end, so that none waits for another one's identifiers while it holds a slot.
 POSTGRESQL_COUNT = """
 CREATE FUNCTION contact_counted() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -222,9 +223,10 @@ BEGIN
         contacts = before.contacts + new_contacts, unassigned = before.unassigned + new_unassigned;
     RETURN NULL;
 END $$;;
-CREATE TRIGGER contact_count AFTER INSERT OR DELETE ON contact FOR EACH ROW EXECUTE FUNCTION contact_counted();;
-CREATE TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact FOR EACH ROW
-WHEN ((OLD.assigned_to IS NULL) <> (NEW.assigned_to IS NULL)) EXECUTE FUNCTION contact_counted()
+CREATE CONSTRAINT TRIGGER contact_count AFTER INSERT OR DELETE ON contact DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION contact_counted();;
+CREATE CONSTRAINT TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW WHEN ((OLD.assigned_to IS NULL) <> (NEW.assigned_to IS NULL)) EXECUTE FUNCTION contact_counted()
 """
 
 
