@@ -10,6 +10,8 @@ from contacts_service.contacts.etags import contact_etag
 from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
 from contacts_service.contacts.queries import (
     Versions,
+    find_survivor,
+    forget_merged_unread,
     get_contact,
     insert_contact,
     lock_contact,
@@ -22,6 +24,7 @@ from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.errors import (
     ContactExists,
+    ContactMerged,
     ContactNotFound,
     ContactUnidentified,
     IdentityConflict,
@@ -106,8 +109,12 @@ def update(
     merges_metadata = merge and "metadata" in changes
     if not merges_metadata and not changes.keys() & _NEED_CONTACT:
         changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
-        return to_public(changed) if changed else raise_why_not_written(contact_id, allowed_accounts)
-    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)
+        if changed is None:
+            raise_why_not_written(contact_id, allowed_accounts)
+        if "unread_count" in changes:
+            forget_merged_unread(contact_id)
+        return to_public(changed)
+    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     if expected is not None and before["version"] not in expected:
         raise version_mismatch(before)
     if merges_metadata:
@@ -148,7 +155,7 @@ def change(
 
 def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
     """Raise ContactNotFound, or VersionMismatch with the contact as it is now."""
-    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id))
+    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
 
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
@@ -156,8 +163,13 @@ def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     return VersionMismatch(current, contact_etag(current))
 
 
-def or_not_found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:
-    """Return the contact. Raises ContactNotFound if it is None."""
-    if contact is None:
-        raise ContactNotFound(contact_id)
-    return contact
+def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
+    """Return the contact. If it is None, raises ContactMerged or ContactNotFound."""
+    return contact or raise_not_found(contact_id, allowed_accounts)
+
+
+def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
+    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound."""
+    if survivor := find_survivor(contact_id, allowed_accounts):
+        raise ContactMerged(contact_id, survivor["id"])
+    raise ContactNotFound(contact_id)
