@@ -25,6 +25,7 @@ from contacts_service.errors import DocumentTooLarge, InvalidRequest
 
 _PROFILE_FIELDS = ("profile_name", "username", "avatar_url")
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_NOW = datetime(9999, 1, 1, tzinfo=UTC)  # Later than whatever was said.
 
 
 class Statement(NamedTuple):
@@ -237,11 +238,17 @@ def _contradict(contact: Row, other: Row, owners: Owners, said: Statement) -> bo
 def _values_of_merged(contact: Row, other: Row, said: Statement) -> dict[str, str | None]:
     """What two contacts have that become one: of each kind the identifier that was said last."""
     is_late = said.is_late(contact, other)
-    newest_first = sorted((contact, other), key=lambda each: each["last_inbound_at"] or _NEVER, reverse=True)
+    times = {each["pk"]: {row["kind"]: row["said_at"] for row in list_current(each["pk"])} for each in (contact, other)}
+
+    def said_at(each: Row, kind: str) -> tuple[datetime, datetime]:
+        at = times[each["pk"]].get(kind) or _NEVER
+        if each[kind] in {said.given.get(kind), *said.phone_forms}:
+            at = max(at, said.at or _NOW)
+        return at, each["last_inbound_at"] or _NEVER
+
     values: dict[str, str | None] = {}
     for kind in IDENTIFIER_KINDS:
-        choices = [each[kind] for each in newest_first if each[kind] and each[kind] != said.previous_bsuid]
-        stated = said.phone_forms if kind == "phone_number" else [said.given.get(kind)]
-        best = [value for value in stated if value in choices and not is_late]
-        values[kind] = next(iter([*best, *choices]), None)
+        choices = [each for each in (contact, other) if each[kind] and each[kind] != said.previous_bsuid]
+        choices.sort(key=lambda each, kind=kind: said_at(each, kind))  # type: ignore[misc]
+        values[kind] = choices[-1][kind] if choices else None
     return values if is_late else values | {name: said.given[name] for name in _PROFILE_FIELDS if name in said.given}
