@@ -21,6 +21,7 @@ from contacts_service.contacts.queries import (
 from contacts_service.contacts.search_text import searchable
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS, NO_ACCOUNT
 from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.database import ConcurrentChange
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.errors import (
     ContactExists,
@@ -169,7 +170,12 @@ def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accoun
 
 
 def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
-    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound."""
+    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound.
+
+    Raises ConcurrentChange if it is there again.
+    """
     if survivor := find_survivor(contact_id, allowed_accounts):
         raise ContactMerged(contact_id, survivor["id"])
+    if get_contact(contact_id, allowed_accounts):
+        raise ConcurrentChange  # A merge was undone between the queries.
     raise ContactNotFound(contact_id)
