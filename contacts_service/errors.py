@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
-from schemas.examples import CONTACT_ID, EVENT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+from schemas.examples import CONTACT_ID, EVENT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID, SESSION_ID
 
 RETRY_AFTER_SECONDS = 1
+_MAKE_KEY = "Make one where the service runs: flask --app wsgi keys create NAME --scope"
 _MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
 
 
@@ -24,7 +25,7 @@ class ServiceError(Exception):
     code: ClassVar[str]
     message: ClassVar[str]
     example_errors: ClassVar[dict[str, list[str]] | None] = None
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
         super().__init__()
@@ -60,14 +61,24 @@ class AccountForbidden(ServiceError):
 
 class LocalOnly(ServiceError):
     status, code = 403, "local_only"
-    message = "No key exists yet, so only callers on the service's own machine are answered."
+    message = (
+        "No key exists yet, so only callers on the service's own machine are answered. "
+        f"{_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY."
+    )
+
+
+class KeyRequired(Unauthenticated):
+    """No key exists while CONTACTS_REQUIRE_KEY refuses callers without one."""
+
+    message = f"No key exists yet. {_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY."
 
 
 class ScopeMissing(ServiceError):
-    status, code, message = 403, "scope_missing", "The key lacks the scope contacts:write."
+    status, code = 403, "scope_missing"
+    message = f"The key lacks the scope contacts:write. Use one that has it. {_MAKE_KEY} contacts:write."
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"The key lacks the scope {scope}.")
+        super().__init__(self.message.replace("contacts:write", scope))
 
 
 class ContactNotFound(ServiceError):
@@ -84,6 +95,14 @@ class FlowNotFound(ServiceError):
         super().__init__(f"No flow has the id {flow_id}.")
 
 
+class MergeNotFound(ServiceError):
+    status, code = 404, "merge_not_found"
+    message = f"The contact {OTHER_CONTACT_ID} was not merged into this contact."
+
+    def __init__(self, source_id: str) -> None:
+        super().__init__(f"The contact {source_id} was not merged into this contact.")
+
+
 class MessageNotFound(ServiceError):
     status, code, message = 404, "message_not_found", f"No message has the id {MESSAGE_ID}."
 
@@ -96,6 +115,15 @@ class EventNotFound(ServiceError):
 
     def __init__(self, event_id: str) -> None:
         super().__init__(f"The contact has no event with the id {event_id}.")
+
+
+class SessionNotFound(ServiceError):
+    """The contact has no session of this id."""
+
+    status, code, message = 404, "session_not_found", f"The contact has no session with the id {SESSION_ID}."
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"The contact has no session with the id {session_id}.")
 
 
 class AddressNotFound(ServiceError):
@@ -134,9 +162,35 @@ class ContactUnidentified(ServiceError):
     status, code, message = 409, "contact_unidentified", "A contact needs a phone_number or a bsuid."
 
 
+class AccountMismatch(ServiceError):
+    status, code, message = 409, "account_mismatch", "The contacts belong to different accounts."
+
+
+class MergeFinal(ServiceError):
+    """A merge that can't be undone: too old, or its survivor was merged into another contact."""
+
+    status, code, message = 409, "merge_final", "A merge can be undone for 30 days."
+
+    def __init__(self, merged_into: str | None = None) -> None:
+        text = f"The contact {merged_into}, which it was merged into, has ended too: undo that merge first."
+        super().__init__(text if merged_into else None, {"id": [merged_into]} if merged_into else None)
+
+
 class RetryInProgress(ServiceError):
     status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+class ContactMerged(ServiceError):
+    """The contact has ended: it was merged into another one, the survivor."""
+
+    status, code = 410, "contact_merged"
+    message = f"The contact {OTHER_CONTACT_ID} was merged into {CONTACT_ID}."
+    example_errors = {"id": [CONTACT_ID]}
+
+    def __init__(self, contact_id: str, survivor_id: str) -> None:
+        super().__init__(f"The contact {contact_id} was merged into {survivor_id}.", {"id": [survivor_id]})
+        self.headers = {"Link": f'</api/contacts/{survivor_id}>; rel="successor-version"'}
 
 
 class VersionMismatch(ServiceError):
@@ -190,14 +244,14 @@ class InternalError(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """The database can't be reached, is too busy or can't write; ``fault`` is the driver's error."""
+    """The database can't be reached, is too busy or can't write; ``details`` is for the log alone."""
 
     status, code, message = 503, "unavailable", "The database can't answer at the moment. Try again."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
-    def __init__(self, fault: BaseException | None = None) -> None:
-        super().__init__()
-        self.fault = fault
+    def __init__(self, details: str = "other writers came first each time", message: str | None = None) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class RestoreUnfinished(ServiceError):

@@ -1,12 +1,11 @@
 """Events: who changed what of a contact."""
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
+from schemas.constants import EVENT_KINDS
 from schemas.envelope import Answer, Query, items_per_page
 from schemas.examples import EVENT_ID
-from schemas.fields import Uuid
-
-EVENT_KINDS = ("created", "updated", "assigned", "tagged", "read", "merged", "unmerged")
+from schemas.fields import Choice, Uuid
 
 
 class EventsQuery(Query):
@@ -28,7 +27,7 @@ class Event(Answer):
     }
     id = fields.UUID(required=True)
     at = fields.AwareDateTime(required=True)
-    kind = fields.String(required=True, validate=validate.OneOf(EVENT_KINDS))
+    kind = Choice("EventKind", EVENT_KINDS, required=True)
     fields_ = fields.List(
         fields.String(),
         required=True,

@@ -23,7 +23,7 @@ from contacts_service.changes import queries
 from contacts_service.changes.use_cases import renew_feed
 from contacts_service.contacts import tombstones
 from contacts_service.contacts.tables import ChangeFeed, Contact, ContactTombstone
-from contacts_service.contacts.tombstones import RETENTION, mark_merged
+from contacts_service.contacts.tombstones import RETENTION
 from contacts_service.db.database import database, reading, writing
 
 
@@ -128,11 +128,8 @@ def test_contact_deleted_during_the_first_walk_leaves_the_copy(caller: Caller) -
     assert set(reader.copy) == set(created[1:])
 
 
-def end(source_id: str, survivor_id: str | None = None) -> None:
-    with writing():
-        Contact.delete().where(Contact.id == source_id).execute()
-        if survivor_id:
-            mark_merged(source_id, survivor_id)
+def merge(caller: Caller, survivor: str, source: str) -> None:
+    assert caller.post(f"/api/contacts/{survivor}/merge", {"source_id": source}).status == 200
 
 
 def test_merged_contact_names_the_last_survivor_and_none_once_that_is_deleted(caller: Caller) -> None:
@@ -140,17 +137,28 @@ def test_merged_contact_names_the_last_survivor_and_none_once_that_is_deleted(ca
     reader = Reader(caller, after="now")
     reader.page()
     start = reader.query["after"]
-    end(first, second)
-    end(second, third)
-    assert [(item["id"], item["merged_into"]) for item in reader.catch_up()] == [(first, third), (second, third)]
-    assert all(item["deleted"] for item in changes(caller, after=start)["items"])
-    end(third)
+    merge(caller, second, first)
+    merge(caller, third, second)
+    items = [(item["id"], item["deleted"], item["merged_into"]) for item in reader.catch_up()]
+    assert items == [(first, True, third), (second, True, third), (third, False, None)]
+    caller.delete(f"/api/contacts/{third}")
     items = changes(caller, after=start)["items"]
     assert [(item["id"], item["merged_into"]) for item in items] == [(first, None), (second, None), (third, None)]
 
 
+def test_contact_of_an_undone_merge_is_back(caller: Caller) -> None:
+    survivor, source = (caller.create(f"+123456780{number}")["id"] for number in range(2))
+    reader = Reader(caller)
+    reader.catch_up()
+    merge(caller, survivor, source)
+    assert {item["id"]: item["deleted"] for item in reader.catch_up()} == {survivor: False, source: True}
+    caller.delete(f"/api/contacts/{survivor}/merges/{source}")
+    assert {item["id"]: item["deleted"] for item in reader.catch_up()} == {survivor: False, source: False}
+    assert reader.copy == {each: caller.get(f"/api/contacts/{each}").data for each in (survivor, source)}
+
+
 def test_contact_that_comes_back_has_no_tombstone(caller: Caller) -> None:
-    """As when a merge is undone, whose transaction may have begun before the one of the merge."""
+    """The transaction that undoes a merge may have a smaller number than the one of the merge."""
     contact = caller.create()["id"]
     reader = Reader(caller)
     reader.catch_up()

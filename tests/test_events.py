@@ -10,8 +10,6 @@ from helpers.examples import ACCOUNT, FLOW_ID, OTHER_USER, UNKNOWN_ID, USER
 from helpers.keys import make_key
 from helpers.messages import message
 
-from contacts_service.contacts.events import record_merge
-from contacts_service.contacts.queries import lock_contact
 from contacts_service.db.database import database, writing
 from schemas.contacts import ContactUpdate
 
@@ -27,6 +25,12 @@ def events_of(caller: Caller, contact_id: str, **query: object) -> list[dict[str
 
 def set_status(writer: Caller, path: str, body: dict[str, Any]) -> Any:
     return writer.put(path, {**body, "status": "read"}, HEADERS)
+
+
+def undo_merge(writer: Caller, contact: str, _: str) -> Any:
+    source = writer.create("+19998887777")["id"]
+    writer.post(f"/api/contacts/{contact}/merge", {"source_id": source}, HEADERS)
+    return writer.delete(f"/api/contacts/{contact}/merges/{source}", HEADERS)
 
 
 # Each writing operation: a request about a contact with a message and a session, and the events that it leaves there.
@@ -56,6 +60,24 @@ OPERATIONS: dict[str, tuple[Callable[[Caller, str, str], Any], Told]] = {
             "/api/messages", {**message(7), "contact": {"phone_number": NUMBER, "profile_name": "Ana"}}, HEADERS
         ),
         [("updated", ["profile_name"])],
+    ),
+    "POST /api/contacts/{id}/merge": (
+        lambda writer, contact, _: writer.post(
+            f"/api/contacts/{contact}/merge",
+            {"source_id": writer.create("+19998887777", name="B")["id"]},
+            HEADERS,
+        ),
+        [("merged", ["name"])],
+    ),
+    "DELETE /api/contacts/{id}/merges/{source_id}": (
+        undo_merge,
+        [("unmerged", []), ("merged", [])],
+    ),
+    "POST /api/contacts/duplicates/dismiss": (
+        lambda writer, contact, _: writer.post(
+            "/api/contacts/duplicates/dismiss", {"ids": [contact, writer.create("+19998887777")["id"]]}, HEADERS
+        ),
+        [],
     ),
     "POST /api/contacts/{id}/messages": (
         lambda writer, contact, _: writer.post(f"/api/contacts/{contact}/messages", message(7), HEADERS),
@@ -131,7 +153,8 @@ def test_every_operation_leaves_exactly_its_events(app: Flask, name: str) -> Non
     for event in left:
         now = other.get(f"/api/contacts/{contact}").data
         assert (event["version"], event["at"]) <= (now["version"], now["updated_at"])
-    send(writer, contact, recorded)
+    if "merge" not in name and "dismiss" not in name:  # These need another contact each time.
+        send(writer, contact, recorded)
     again = [event for event in events_of(other, contact)[:-1] if event not in left]
     assert again == [], "a write that changes nothing is no event"
 
@@ -150,14 +173,22 @@ def test_every_operation_that_creates_says_so(app: Flask, name: str) -> None:
     assert event == told
 
 
+VALUES: dict[str, Any] = {
+    "phone_number": "+19998887777",
+    "bsuid": "US.secret",
+    "parent_bsuid": "US.ENT.secret",
+    "avatar_url": "https://secret.example",
+    "tags": ["secret"],
+    "marketing_opt_out": True,
+    "metadata": {"secret": 1},
+}
+
+
 @pytest.mark.parametrize("field", ContactUpdate().fields)
 def test_every_field_that_callers_write_is_named_and_its_value_is_not(caller: Caller, field: str) -> None:
     """A new field fails here until the triggers compare it, see db/migrations/initial_changes.py."""
     contact = caller.create()["id"]
-    value: Any = {"tags": ["secret"], "marketing_opt_out": True, "metadata": {"secret": 1}, "bsuid": "US.secret"}.get(
-        field, {"phone_number": "+1999", "avatar_url": "https://secret.example"}.get(field, "secret")
-    )
-    value = "+19998887777" if field == "phone_number" else value
+    value = VALUES.get(field, "secret")
     assert caller.patch(f"/api/contacts/{contact}", {field: value}).status == 200
     event = events_of(caller, contact)[0]
     assert event["fields"] == [field]
@@ -217,13 +248,30 @@ def test_statement_past_the_service_is_not_taken_for_a_caller(caller: Caller) ->
     assert [event["on_behalf_of"] for event in events_of(caller, contact)] == [None, "agent", "agent"]
 
 
+def told(caller: Caller, contact_id: str) -> list[tuple[str, list[str], int]]:
+    return [(event["kind"], event["fields"], event["version"]) for event in events_of(caller, contact_id)]
+
+
 def test_merge_is_an_event_even_if_no_field_changes(caller: Caller) -> None:
-    contact = caller.create()["id"]
-    caller.put(f"/api/contacts/{contact}", {"name": "A"})
-    caller.put(f"/api/contacts/{contact}", {"name": "A"})
-    with writing():
-        row = {**lock_contact(contact, None)}
-        record_merge(row, "merged", [])
-        record_merge({**row, "version": row["version"] - 1}, "unmerged", ["name", "tags"])
-    told = [(event["kind"], event["fields"], event["version"]) for event in events_of(caller, contact)]
-    assert told == [("merged", [], 3), ("unmerged", ["name", "tags"], 2), ("created", ["phone_number"], 1)]
+    survivor, source = (caller.create(f"+123456780{number}")["id"] for number in range(2))
+    caller.post(f"/api/contacts/{survivor}/merge", {"source_id": source})
+    assert told(caller, survivor) == [("merged", [], 2), ("created", ["phone_number"], 1)]
+    assert caller.get(f"/api/contacts/{source}/events").code == "contact_merged"
+
+
+def test_undone_merge_is_an_event_of_both_and_brings_earlier_events_back(caller: Caller) -> None:
+    survivor, source = (caller.create(f"+123456780{number}")["id"] for number in range(2))
+    caller.put(f"/api/contacts/{source}", {"name": "A", "tags": ["vip"]}, {"X-Actor": "agent"})
+    caller.post(f"/api/contacts/{source}/messages", message(1))
+    before = events_of(caller, source)
+    caller.post(f"/api/contacts/{survivor}/merge", {"source_id": source})
+    merged = ("merged", ["name", "tags"], 2)
+    assert told(caller, survivor) == [merged, ("created", ["phone_number"], 1)]
+    caller.delete(f"/api/contacts/{survivor}/merges/{source}")
+    assert told(caller, survivor) == [
+        ("unmerged", ["name", "tags", "unread_count"], 3),
+        merged,
+        ("created", ["phone_number"], 1),
+    ]
+    assert events_of(caller, source)[1:] == before
+    assert told(caller, source)[0][::2] == ("unmerged", 4)

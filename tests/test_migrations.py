@@ -16,10 +16,11 @@ from contacts_service.contacts.tables import (
     ChangeFeed,
     Contact,
     ContactCount,
+    ContactDuplicate,
     ContactEvent,
+    ContactIdentifier,
     ContactTag,
     ContactTombstone,
-    FormerBsuid,
 )
 from contacts_service.db import migrations
 from contacts_service.db.database import connect, database
@@ -30,7 +31,18 @@ from contacts_service.sessions.tables import Session
 from contacts_service.settings import Settings
 from contacts_service.web.stored_responses import StoredResponse
 
-MODELS = [Contact, ContactTag, FormerBsuid, Flow, Session, Message, EarlyStatus, ApiKey, StoredResponse]
+MODELS = [
+    Contact,
+    ContactTag,
+    ContactIdentifier,
+    ContactDuplicate,
+    Flow,
+    Session,
+    Message,
+    EarlyStatus,
+    ApiKey,
+    StoredResponse,
+]
 MODELS += [ContactCount, ContactEvent, ContactTombstone, ChangeFeed]
 MIGRATIONS = ["0001_initial"]
 STEPS = ROOT / "contacts_service" / "db" / "migrations"
@@ -107,7 +119,7 @@ def test_rebuilding_a_table_deletes_no_children_and_leaves_no_orphans(
     (tmp_path / "0099_probe.py").write_text(STEP)
     monkeypatch.setattr(migrations, "_runner", lambda: Runner(database.obj, str(tmp_path)))
     if database.kind == "sqlite":
-        with pytest.raises(IntegrityError, match="session"):
+        with pytest.raises(IntegrityError, match=r"session|contact_event"):
             migrations.upgrade()
         assert database.obj.foreign_keys_seen == 0
     else:
@@ -169,6 +181,15 @@ CONTACT = {
     "updated_at": NOW,
 }
 OTHER = {**CONTACT, "id": "01890a5d-ac96-774b-bcce-b302099a8058"}
+IDENTIFIER = {
+    "account": "none",
+    "kind": "external_id",
+    "value": "1",
+    "current": True,
+    "first_seen_at": NOW,
+    "last_seen_at": NOW,
+}
+DUPLICATE = {"reason": "identity_conflict", "seen_at": NOW, "dismissed": False}
 SESSION = {"id": CONTACT["id"], "status": "active", "session_data": {}, "created_at": NOW, "updated_at": NOW}
 
 
@@ -178,12 +199,17 @@ def test_schema_rejects_invalid_rows_and_cascades(app: Flask) -> None:
     with database.connection_context():
         Contact.insert(CONTACT).execute()
         pk = Contact.get(Contact.id == CONTACT["id"]).pk
+        ContactIdentifier.insert({**IDENTIFIER, "contact": pk}).execute()
+        ContactDuplicate.insert({**DUPLICATE, "contact_a": pk, "contact_b": pk}).execute()
         for model, values in (
             (Contact, CONTACT),
-            (Contact, OTHER),
             (Contact, {**OTHER, "phone_number": "1234567891"}),
             (Contact, {**OTHER, "phone_number": "+12"}),
             (Contact, {**OTHER, "phone_number": None}),
+            (ContactIdentifier, {**IDENTIFIER, "contact": pk}),
+            (ContactIdentifier, {**IDENTIFIER, "kind": "email", "contact": pk}),
+            (ContactIdentifier, {**IDENTIFIER, "value": "2", "contact": pk + 1000}),
+            (ContactDuplicate, {**DUPLICATE, "contact_a": pk, "contact_b": pk, "reason": "same name"}),
             (Session, {**SESSION, "contact": pk + 1000}),
             (Session, {**SESSION, "contact": pk, "status": "done"}),
         ):
@@ -191,4 +217,5 @@ def test_schema_rejects_invalid_rows_and_cascades(app: Flask) -> None:
                 model.insert(values).execute()
         Session.insert({**SESSION, "contact": pk}).execute()
         Contact.delete().execute()
-        assert Session.select().count() == 0
+        for model in (Session, ContactIdentifier, ContactDuplicate):
+            assert model.select().count() == 0

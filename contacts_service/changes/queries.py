@@ -12,7 +12,7 @@ from typing import Any
 from peewee import JOIN, SQL, Alias, Select, Tuple, Window, fn
 
 from contacts_service.changes.tokens import Place
-from contacts_service.contacts.tables import ALL_COLUMNS, ChangeFeed, Contact, ContactTombstone
+from contacts_service.contacts.tables import ALL_COLUMNS, ChangeFeed, Contact, ContactMerge, ContactTombstone
 from contacts_service.db.accounts import of_account, of_accounts
 from contacts_service.db.database import database
 from contacts_service.db.prepared import prepared
@@ -65,23 +65,14 @@ def list_contacts(place: Any, bound: Any, accounts: Any, limit: Any) -> Any:
 @prepared
 def list_tombstones(place: Any, tombstones_from: Any, bound: Any, accounts: Any, limit: Any) -> Any:
     """Read tombstones in the order of the feed, each with the horizon of the same moment; at least one row."""
-    columns = (ContactTombstone.id, ContactTombstone.merged_into, ContactTombstone.change_seq, ContactTombstone.pk)
+    columns = (ContactTombstone.id, ContactTombstone.change_seq, ContactTombstone.pk)
     page = _first(ContactTombstone, place, bound, accounts, limit, ContactTombstone.change_seq >= tombstones_from)
     page = page.select(*columns).alias("page")
     named = [getattr(page.c, column.name).alias(column.name) for column in columns]
-    return ChangeFeed.select(ChangeFeed.horizon, *named).join(page, JOIN.LEFT_OUTER, on=SQL("true"))
-
-
-@prepared
-def list_survivors(source_ids: Any) -> Any:
-    """Follow merges to the contact that is there in the end; sources whose survivor was deleted have no row."""
-    first = ContactTombstone.select(ContactTombstone.id.alias("source_id"), ContactTombstone.merged_into)
-    first = first.where(ContactTombstone.id.in_(source_ids)).cte("chain", recursive=True)
-    next_ended = ContactTombstone.alias()
-    ended = next_ended.select(first.c.source_id, next_ended.merged_into)
-    chain = first.union(ended.join(first, on=(next_ended.id == first.c.merged_into)))
-    survivors = chain.select_from(chain.c.source_id.alias("source_id"), Contact.id.alias("id"))
-    return survivors.join(Contact, on=(Contact.id == chain.c.merged_into))
+    tombstones = ChangeFeed.select(ChangeFeed.horizon, *named, Contact.id.alias("merged_into"))
+    merges = tombstones.join(page, JOIN.LEFT_OUTER, on=SQL("true"))
+    merges = merges.join(ContactMerge, JOIN.LEFT_OUTER, on=(ContactMerge.source_id == page.c.id))
+    return merges.join(Contact, JOIN.LEFT_OUTER, on=(Contact.pk == ContactMerge.survivor))
 
 
 def renew() -> None:

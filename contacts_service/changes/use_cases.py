@@ -87,19 +87,12 @@ def _place_of(row: Row) -> Place:
 
 def _to_items(rows: list[Row]) -> list[Row]:
     now = datetime.now(UTC)
-    merged = [row["id"] for row in rows if row.get("merged_into")]
-    survivors = {row["source_id"]: row["id"] for row in queries.list_survivors(merged)} if merged else {}
     items = []
     for row in rows:
         is_deleted = "merged_into" in row
+        item = {"id": row["id"], "deleted": is_deleted, "merged_into": row.get("merged_into"), "contact": None}
         if not is_deleted:
             del row["change_seq"], row["read"]
-        items.append(
-            {
-                "id": row["id"],
-                "deleted": is_deleted,
-                "merged_into": survivors.get(row["id"]),
-                "contact": None if is_deleted else to_public(row, now),
-            }
-        )
+            item["contact"] = to_public(row, now)
+        items.append(item)
     return items

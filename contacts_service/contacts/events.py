@@ -22,7 +22,7 @@ _MAX_VERSION = 2**31 - 1  # Of an INTEGER.
 def list_events(
     contact_id: str, *, allowed_accounts: AllowedAccounts, limit: int, before: str | None = None
 ) -> dict[str, Any]:
-    """Read events, newest first, or those older than an event. Raises ContactNotFound, EventNotFound."""
+    """Read events, newest first, or those older than an event. Raises ContactNotFound, ContactMerged, EventNotFound."""
     version = _MAX_VERSION
     if before:
         version = UUID(before).int ^ UUID(contact_id).int
@@ -30,21 +30,20 @@ def list_events(
             raise EventNotFound(before)
     rows = _list_events(contact_id, allowed_accounts, version, limit + 1)
     if not rows:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     items = [{"id": str(UUID(int=UUID(contact_id).int ^ row["version"])), **row} for row in rows[:limit]]
     return {"items": items, "has_more": len(rows) > limit}
 
 
-def record_merge(contact: Row, kind: str, fields: list[str]) -> None:
-    """Say that the change of a contact to its present version was a merge, or the undoing of one.
+def record_merge(contact: Row, kind: str) -> None:
+    """Say that what made the present version of a contact was a merge, or the undoing of one.
 
-    ``kind`` is ``merged`` or ``unmerged``; ``fields`` are those that changed, and there may be none.
+    ``kind`` is ``merged`` or ``unmerged``. There may be no event yet, as when no field changed.
     """
-    key = {"contact": contact["pk"], "version": contact["version"]}
-    told = {"kind": kind, "fields": fields}
-    who = {"at": contact["updated_at"], "actor": actor.get(), "on_behalf_of": on_behalf_of.get()}
-    ContactEvent.insert({**key, **told, **who}).on_conflict(
-        conflict_target=[ContactEvent.contact, ContactEvent.version], update=told
+    event = {"contact": contact["pk"], "version": contact["version"], "at": contact["updated_at"], "kind": kind}
+    who: Row = {"fields": [], "actor": actor.get(), "on_behalf_of": on_behalf_of.get()}
+    ContactEvent.insert({**event, **who}).on_conflict(
+        conflict_target=[ContactEvent.contact, ContactEvent.version], preserve=[ContactEvent.kind]
     ).execute()
 
 

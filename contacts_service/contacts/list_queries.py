@@ -29,11 +29,13 @@ from contacts_service.contacts.search_postgresql import PostgresqlSearchIndex
 from contacts_service.contacts.search_sqlite import SqliteSearchIndex
 from contacts_service.contacts.tables import (
     CREATED_ORDER,
+    IDENTIFIER_KINDS,
     NO_ACCOUNT,
     RECENT_ORDER,
     SUMMARY_COLUMNS,
     Contact,
     ContactCount,
+    ContactIdentifier,
     ContactTag,
 )
 from contacts_service.db.accounts import AllowedAccounts, of_accounts
@@ -72,7 +74,8 @@ class Filters(NamedTuple):
     def account_ids(self) -> list[str] | None:
         """The accounts as their counters name them; None for all."""
         if "account_id" in self.equal:
-            return [self.equal["account_id"] or NO_ACCOUNT]
+            account_id = self.equal["account_id"]
+            return [NO_ACCOUNT if account_id is None else account_id]  # A prepared query can only test for None.
         return None if self.allowed_accounts is None else list(self.allowed_accounts)
 
     @property
@@ -126,7 +129,7 @@ def _is_in_index(filters: Filters, others: set[str]) -> bool:
 
 def _filters_leave_fewer(index: _Index, filters: Filters, others: set[str]) -> bool:
     """Whether other filters leave fewer contacts than the search matches, so that rows are better compared."""
-    if others & {"ids", "phone_number", "bsuid"}:
+    if others & {"ids", "username", *IDENTIFIER_KINDS}:
         return True
     if "assigned_to" not in others:
         return False
@@ -250,6 +253,14 @@ def _matching(filters: Filters) -> Any:
     for column, value in filters.equal.items():
         field = Contact._meta.fields[column]  # noqa: SLF001 - Peewee's documented place for fields by name.
         query = query.where(field.is_null() if value is None else field == value)
+        if column in IDENTIFIER_KINDS:
+            # Contact has no index of them. The accounts are few, and the primary key begins with them.
+            accounts = filters.account_ids or ContactCount.select(ContactCount.account)
+            identifier = ContactIdentifier.account.in_(accounts) & (ContactIdentifier.kind == column)
+            owner = ContactIdentifier.select(ContactIdentifier.contact).where(
+                identifier, ContactIdentifier.value == value
+            )
+            query = query.where(Contact.pk.in_(owner))
     if filters.ids is not None:
         query = query.where(Contact.id.in_(filters.ids))
     tagged = ContactTag.select(ContactTag.contact).where(ContactTag.tag.in_(filters.tags)) if filters.tags else None

@@ -11,6 +11,11 @@ from contacts_service.db.fields import IdField, JSONTextField, OrderedTextField,
 NO_ACCOUNT = "none"
 """Stands for contacts of no account where others have the id of their account."""
 
+IDENTIFIER_KINDS = ("phone_number", "bsuid", "parent_bsuid", "external_id")
+# WhatsApp gives out none of these again, so that a former one still says who it is. Operators give phone numbers to
+# other people.
+KEPT_KINDS = {"bsuid", "parent_bsuid"}
+
 
 class Contact(BaseModel):
     pk = BigAutoField()  # FTS5 and foreign keys want a small integer; callers see only the id.
@@ -18,6 +23,8 @@ class Contact(BaseModel):
     account_id = IdField(null=True)
     phone_number = TextField(null=True)
     bsuid = TextField(null=True)
+    parent_bsuid = TextField(null=True)
+    external_id = TextField(null=True)
     username = TextField(null=True)
     name = TextField(null=True)
     profile_name = TextField(null=True)
@@ -52,11 +59,54 @@ class ContactTag(BaseModel):
         primary_key = CompositeKey("contact", "tag")
 
 
-class FormerBsuid(BaseModel):
-    """A bsuid that a contact had, for messages that come late under it. WhatsApp gives none out again."""
+class ContactIdentifier(BaseModel):
+    """Whose an identifier is. The primary key decides; the columns of a contact copy its current identifiers.
 
-    key = TextField(primary_key=True)  # Account and bsuid.
+    Whoever changes the identifiers of a contact holds the lock of the contact's row.
+    """
+
+    account = TextField()  # As in ContactCount.
+    kind = TextField()
+    value = TextField()
     contact = ForeignKeyField(Contact)
+    current = BooleanField()  # Former ones find the contact too; a former phone number until another contact gets it.
+    said_at = UtcDateTimeField(null=True)  # When WhatsApp said that it is current, by its own time if it gave one.
+    first_seen_at = UtcDateTimeField()
+    last_seen_at = UtcDateTimeField()
+    replaced_in = IdField(null=True)  # The merge, by its source, since when another one is current instead.
+
+    class Meta:
+        primary_key = CompositeKey("account", "kind", "value")
+
+
+class ContactDuplicate(BaseModel):
+    """Two contacts that may be one person, the one of the smaller key first."""
+
+    contact_a = ForeignKeyField(Contact)
+    contact_b = ForeignKeyField(Contact)
+    reason = TextField()
+    seen_at = UtcDateTimeField()
+    dismissed = BooleanField()
+
+    class Meta:
+        primary_key = CompositeKey("contact_a", "contact_b", "reason")
+
+
+class ContactMerge(BaseModel):
+    """A contact that ended because it was merged into another. Ids of ended contacts lead to the survivor by it.
+
+    Tables whose rows move with a contact have a column ``merged_from``: the ended contact that a row was stored for.
+    """
+
+    source_id = IdField(primary_key=True)
+    merged_into = IdField()
+    survivor = ForeignKeyField(Contact)  # At the end of the chain, if merged_into was itself merged into another.
+    at = UtcDateTimeField()
+    actor = TextField(null=True)
+    messages = IntegerField()
+    sessions = IntegerField()
+    unread_count = IntegerField()  # The source's part of the survivor's; 0 since the survivor was marked as read.
+    snapshot = JSONTextField(null=True)  # What undoing needs; null when it is too late for that.
 
 
 class ContactCount(BaseModel):
@@ -87,12 +137,11 @@ class ContactEvent(BaseModel):
 
 
 class ContactTombstone(BaseModel):
-    """What the change feed tells of a contact that was deleted or merged. Written by a trigger."""
+    """Tells the change feed that a contact was deleted or merged. Written by a trigger."""
 
     id = IdField(primary_key=True)
     pk = BigIntegerField()
     account_id = IdField(null=True)
-    merged_into = IdField(null=True)  # The survivor, which may have ended since.
     change_seq = BigIntegerField()
     ended_at = UtcDateTimeField()
 
@@ -112,6 +161,8 @@ SUMMARY_COLUMNS = (
     Contact.id,
     Contact.phone_number,
     Contact.bsuid,
+    Contact.parent_bsuid,
+    Contact.external_id,
     Contact.username,
     Contact.name,
     Contact.profile_name,
@@ -131,7 +182,6 @@ SUMMARY_COLUMNS = (
 ALL_COLUMNS = (*SUMMARY_COLUMNS, Contact.metadata)
 INTERNAL_COLUMNS = (Contact.pk, Contact.last_message_key)
 """Columns that use cases need and callers never see."""
-IDENTIFIERS = {"phone_number", "bsuid"}
 
 
 def by_id(contact_id: Any, allowed_accounts: Any) -> Any:

@@ -9,11 +9,6 @@ RETENTION = timedelta(days=90)
 _DELETED_EACH_TIME = 10  # More than one is added, so that expired tombstones go without a job of their own.
 
 
-def mark_merged(source_id: str, survivor_id: str) -> None:
-    """Say in the tombstone of a contact that it was merged. Its row has been deleted in this transaction."""
-    ContactTombstone.update(merged_into=survivor_id).where(ContactTombstone.id == source_id).execute()
-
-
 def delete_expired_tombstones() -> None:
     """Delete some of the tombstones that have expired, the oldest first. Call it last in a transaction."""
     order = (ContactTombstone.change_seq, ContactTombstone.pk)

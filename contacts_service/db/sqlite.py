@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from peewee import BooleanField, IntegrityError, SqliteDatabase
+from peewee import BooleanField, IntegrityError, SqliteDatabase, fn
 
 from contacts_service.db.backend import Backend
 from contacts_service.db.fields import UtcDateTimeField
@@ -26,6 +26,15 @@ _WRONG_STATEMENTS = {
     sqlite3.SQLITE_MISUSE,
     sqlite3.SQLITE_RANGE,
     sqlite3.SQLITE_TOOBIG,
+}
+_CAUSES = {
+    sqlite3.SQLITE_FULL: "The disk of the database is full.",
+    sqlite3.SQLITE_READONLY: "The database can't be written.",
+    sqlite3.SQLITE_CANTOPEN: "The file of the database can't be opened.",
+    sqlite3.SQLITE_IOERR: "The disk of the database fails.",
+    sqlite3.SQLITE_CORRUPT: "The file of the database is damaged.",
+    sqlite3.SQLITE_NOTADB: "The file of the database holds something else.",
+    sqlite3.SQLITE_ERROR: "The database lacks the service's tables.",
 }
 _PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
 
@@ -57,6 +66,7 @@ class SqliteBackend(Backend, SqliteDatabase):
                 "journal_mode": "wal",
                 "synchronous": "full",
                 "foreign_keys": 1,
+                "temp_store": "memory",  # A read-only container has no folder for temporary files.
             },
         )
         self._writer_lock = threading.RLock()
@@ -102,9 +112,20 @@ class SqliteBackend(Backend, SqliteDatabase):
             return False
         return code & _PRIMARY_CODE not in _WRONG_STATEMENTS or self.lacks_tables(error)
 
+    def byte_length(self, document: Any) -> Any:
+        """The size of a document."""
+        return fn.LENGTH(document.cast("BLOB"))
+
     def lacks_tables(self, error: BaseException) -> bool:
         """Whether the file was replaced by another database."""
-        return isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+        missing = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+        return missing and "savepoint" not in str(error)
+
+    def explain(self, fault: BaseException) -> tuple[str | None, str]:
+        """What callers and what operators are told of a fault; None for no more than that it can't answer."""
+        code = getattr(fault, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        name = getattr(fault, "sqlite_errorname", type(fault).__name__)
+        return _CAUSES.get(code), f"{fault} ({name}), {self.path}"
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[None]:
@@ -128,7 +149,7 @@ class SqliteBackend(Backend, SqliteDatabase):
     def writer_turn(self) -> Iterator[None]:
         """Take turns: SQLite polls for the write lock, so that a writer could be overtaken for seconds."""
         if not self._writer_lock.acquire(timeout=self._timeout / 2):
-            raise Unavailable(TimeoutError("other threads wait for the write lock already"))
+            raise Unavailable("other threads wait for the write lock already")
         try:
             yield
         finally:

@@ -1,6 +1,6 @@
 """The tables of messages."""
 
-from peewee import BigAutoField, ForeignKeyField, TextField
+from peewee import BigAutoField, BooleanField, ForeignKeyField, TextField
 
 from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import BaseModel
@@ -16,6 +16,7 @@ class Message(BaseModel):
     direction = TextField()
     type = TextField()
     content = JSONTextField()
+    history = BooleanField()  # Of an old conversation, which counts as read.
     status = TextField(null=True)
     status_at = UtcDateTimeField(null=True)
     error = JSONTextField(null=True)
@@ -23,6 +24,7 @@ class Message(BaseModel):
     # WhatsApp's times are whole seconds. Messages of the same time are ordered by this, whenever they were recorded.
     key = OrderedTextField()
     created_at = UtcDateTimeField()
+    merged_from = IdField(null=True)  # See ContactMerge.
 
 
 class EarlyStatus(BaseModel):
@@ -42,6 +44,7 @@ ALL_COLUMNS = (
     Message.direction,
     Message.type,
     Message.content,
+    Message.history,
     Message.status,
     Message.status_at,
     Message.error,

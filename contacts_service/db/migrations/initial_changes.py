@@ -11,7 +11,7 @@ CREATE TABLE change_feed (generation TEXT NOT NULL PRIMARY KEY, base {bigint} NO
 CREATE INDEX contact_change ON contact (change_seq, pk);;
 CREATE INDEX contact_account_change ON contact (account_id, change_seq, pk);;
 CREATE TABLE contact_tombstone (
-    id {uuid} NOT NULL PRIMARY KEY, pk {bigint} NOT NULL, account_id {uuid}, merged_into {uuid},
+    id {uuid} NOT NULL PRIMARY KEY, pk {bigint} NOT NULL, account_id {uuid},
     change_seq {bigint} NOT NULL, ended_at {time} NOT NULL
 );;
 CREATE INDEX contact_tombstone_change ON contact_tombstone (change_seq, pk);;
@@ -25,10 +25,11 @@ CREATE TABLE contact_event (
 )
 """
 
+_PLAIN = "{row}.{name}"
 # What people and WhatsApp say of a contact, and how a column of the row new or old is compared.
 _FIELDS = {
-    **dict.fromkeys(("phone_number", "bsuid", "username", "name", "profile_name", "avatar_url"), "{row}.{name}"),
-    **dict.fromkeys(("account_id", "assigned_to"), "{row}.{name}"),
+    **dict.fromkeys(("phone_number", "bsuid", "parent_bsuid", "external_id", "username", "name"), _PLAIN),
+    **dict.fromkeys(("profile_name", "avatar_url", "account_id", "assigned_to"), _PLAIN),
     "tags": "COALESCE({row}.tags{text}, '[]')",
     "marketing_opt_out": "COALESCE({row}.marketing_opt_out, {false})",
     "metadata": "COALESCE({row}.metadata{text}, '{{}}')",
