@@ -14,7 +14,7 @@ from contacts_service.contacts.identifiers import (
     lock_owners,
     record_conflict,
 )
-from contacts_service.contacts.merging import merge_contacts
+from contacts_service.contacts.merging import can_merge, merge_contacts
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT
 from contacts_service.contacts.writes import change, insert, to_public
@@ -113,7 +113,7 @@ def learn(
         contact = change(contact, changes, former=former, said_at=said.at)
     merged, conflicting = [], []
     for other in {other["pk"]: other for _, other in matches if other["pk"] != contact["pk"]}.values():
-        if on_conflict == "merge" and not _contradict(contact, other, said):
+        if on_conflict == "merge" and not _contradict(contact, other, said) and can_merge(contact, other):
             survivor, source = sorted((contact, other), key=lambda each: (each["created_at"], each["pk"]))
             contact = merge_contacts(survivor, source, values=_values_of_merged(contact, other, said))
             merged.append(source["id"])
