@@ -15,7 +15,7 @@ from contacts_service.db.actor import actor
 from contacts_service.db.database import database
 from contacts_service.db.merge_patch import bounded_document
 from contacts_service.db.prepared import Row
-from contacts_service.errors import DocumentTooLarge, InvalidRequest
+from contacts_service.errors import InvalidRequest
 
 UNDO_WINDOW = timedelta(days=30)
 FILLED = ("username", "name", "profile_name", "avatar_url", "assigned_to")
@@ -83,15 +83,6 @@ def merged_columns(survivor: Row, source: Row, values: dict[str, Any] | None = N
         changes["last_inbound_at"] = inbound
     changes["unread_count"] = survivor["unread_count"] + source["unread_count"]
     return changes | {name: value for name, value in (values or {}).items() if value is not None}
-
-
-def can_merge(contact: Row, other: Row) -> bool:
-    """Whether together they have no more than a contact may have."""
-    try:
-        merged_columns(contact, other)
-    except (InvalidRequest, DocumentTooLarge):
-        return False
-    return True
 
 
 def filled_columns(survivor: Row, source: Row) -> list[str]:
