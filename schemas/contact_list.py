@@ -2,6 +2,7 @@
 
 from marshmallow import fields, validate
 
+from schemas.constants import MAX_SEARCH_WORDS
 from schemas.contacts import TAG_PATTERN, ContactSummary, bsuid_field, phone_number_field
 from schemas.envelope import PageOrCursor, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
@@ -25,8 +26,9 @@ class ContactListQuery(PageOrCursor):
     search = Text(
         max_length=1000,
         metadata={
-            "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name or the phone number; case and accents don't matter. A phone number may be written in any way.",
+            "description": f"Up to {MAX_SEARCH_WORDS} words that all have to appear, in any order and as any part, in "
+            "the name, the profile name or the phone number; case and accents don't matter. A phone number may be "
+            "written in any way.",
             "example": "john",
         },
     )
