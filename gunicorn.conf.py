@@ -1,4 +1,4 @@
-"""Configuration of gunicorn; README.md lists the settings."""
+"""Configuration of gunicorn; docs/settings.md lists the settings."""
 
 import errno
 import fcntl
@@ -75,7 +75,7 @@ _is_for_people = _settings.log_format == "text" or (_settings.log_format == "aut
 LOGGING["handlers"]["stderr"]["formatter"] = "text" if _is_for_people else "json"
 logconfig_dict = LOGGING
 
-_SILENCE = 30  # Seconds that a client may send or read nothing in the middle of a request: it holds a thread.
+_SILENCE = 30  # Seconds that a client may read nothing of its response: it holds a thread.
 
 
 def on_starting(server):  # noqa: ANN001, ANN201
@@ -122,11 +122,10 @@ def _why_not_listening(server):  # noqa: ANN001, ANN202
 
 
 def when_ready(server):  # noqa: ANN001, ANN201
-    """Bound how long a silent client holds a thread. gunicorn has no setting; on Linux connections inherit it."""
+    """Bound how long a client that doesn't read holds a thread. No setting does; on Linux connections inherit it."""
     refuse_when_stopped(server)
     for listener in server.LISTENERS:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _SILENCE, 0))
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SILENCE, 0))
 
     if _is_for_people:
         host, port = server.LISTENERS[0].sock.getsockname()[:2]

@@ -33,10 +33,11 @@ COLUMNS = {
         *("created_at", "updated_at", "version"),
     ),
     "contact_tag": ("contact_id", "tag"),
+    "contact_identifier": ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at"),
     "session": ("pk", "id", "contact_id", "flow_id", "status", "session_data", "created_at", "updated_at"),
     "message": (
         *("pk", "id", "contact_id", "account_id", "wa_message_id", "direction", "type", "content"),
-        *("status", "status_at", "error", "timestamp", "key", "created_at"),
+        *("status", "status_at", "error", "timestamp", "key", "created_at", "history"),
     ),
 }
 
@@ -134,9 +135,16 @@ def _add_contact(rows: Rows, number: int, size: int, rng: random.Random) -> None
     digits = (number * 387_420_489 + 123_456_789) % 1_000_000_000
     phone_number = f"+{rng.choice(script.country_codes)}{digits:09}" if rng.random() < 0.95 else None
     bsuid = f"US.{10**18 + number * 7919}" if phone_number is None or rng.random() < 0.2 else None
+    username = f"user.{number}" if bsuid and rng.random() < 0.5 else None
     created = NEWEST - SPAN + SPAN * ((number + rng.random()) / size)
     tags = rng.sample(_TAGS, rng.choice((1, 1, 2, 3))) if rng.random() < 0.35 else []
     rows["contact_tag"] += [(pk, tag) for tag in tags]
+    identifiers = {"phone_number": phone_number, "bsuid": bsuid}
+    rows["contact_identifier"] += [
+        (account or "none", kind, value, pk, 1, to_timestamp(created), to_timestamp(created))
+        for kind, value in identifiers.items()
+        if value
+    ]
     messages = list(_messages(pk, account, created, rng)) if rng.random() < 0.6 else []
     last_message = messages[-1] if messages else None
     if last_message and last_message[11] >= to_timestamp(NEWEST - MESSAGES_KEPT):
@@ -151,7 +159,7 @@ def _add_contact(rows: Rows, number: int, size: int, rng: random.Random) -> None
             account,
             phone_number,
             bsuid,
-            f"user.{number}" if bsuid and rng.random() < 0.5 else None,
+            username,
             name,
             profile,
             f"https://example.com/{number}.jpg" if rng.random() < 0.3 else None,
@@ -159,7 +167,7 @@ def _add_contact(rows: Rows, number: int, size: int, rng: random.Random) -> None
             orjson.dumps(tags).decode(),
             int(rng.random() < 0.04),
             _metadata(number, rng),
-            searchable(name=name, profile_name=profile, phone_number=phone_number),
+            searchable(name=name, profile_name=profile, phone_number=phone_number, username=username),
             last_message[11] if last_message else None,
             last_message[12] if last_message else None,
             orjson.loads(last_message[7])["body"] if last_message else None,
@@ -185,7 +193,7 @@ def _messages(pk: int, account: str | None, created: datetime, rng: random.Rando
         direction = "incoming" if incoming else "outgoing"
         yield (
             *(key, _uuid7(time, rng), pk, account, wa_message_id, direction, "text", content),
-            *(status, status_at, None, at, wa_message_id, at),
+            *(status, status_at, None, at, wa_message_id, at, 0),
         )
 
 

@@ -53,8 +53,8 @@ def to_json(time: datetime | None) -> datetime | None:
     return time
 
 
-def is_window_open(last_inbound_at: datetime | None, now: datetime) -> bool:
-    return last_inbound_at is not None and now - last_inbound_at < timedelta(hours=24)
+def window_end(last_inbound_at: datetime | None) -> datetime | None:
+    return last_inbound_at + timedelta(hours=24) if last_inbound_at else None
 
 
 def search_condition(term: str) -> tuple[str, list[str]]:

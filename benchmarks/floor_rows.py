@@ -8,13 +8,13 @@ import orjson
 from flask import Response
 
 SUMMARY_COLUMNS = (
-    "id, phone_number, bsuid, username, name, profile_name, avatar_url, account_id, assigned_to, tags, "
-    "marketing_opt_out, last_message_at, last_message_preview, last_inbound_at, unread_count, created_at, updated_at, "
-    "version"
+    "id, phone_number, bsuid, parent_bsuid, external_id, username, name, profile_name, avatar_url, account_id, "
+    "assigned_to, tags, marketing_opt_out, last_message_at, last_message_preview, last_inbound_at, unread_count, "
+    "created_at, updated_at, version"
 )
 ALL_COLUMNS = f"{SUMMARY_COLUMNS}, metadata"
 _NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
-_LAST_MESSAGE_AT, _CREATED_AT = 11, 15
+_LAST_MESSAGE_AT, _CREATED_AT = 13, 17
 
 
 def success(data: Any, status: int = 200) -> Response:
@@ -29,32 +29,36 @@ def sort_key(row: tuple[Any, ...]) -> tuple[Any, Any, str]:
 
 def to_summary(row: tuple[Any, ...], driver: ModuleType, now: datetime) -> dict[str, Any]:
     to_json = driver.to_json
+    expires_at = driver.window_end(row[15])
     return {
         "id": row[0],
         "phone_number": row[1],
         "bsuid": row[2],
-        "username": row[3],
-        "name": row[4],
-        "profile_name": row[5],
-        "avatar_url": row[6],
-        "account_id": row[7],
-        "assigned_to": row[8],
-        "tags": orjson.Fragment(row[9]),
-        "marketing_opt_out": bool(row[10]),
-        "last_message_at": to_json(row[11]),
-        "last_message_preview": row[12],
-        "last_inbound_at": to_json(row[13]),
-        "unread_count": row[14],
-        "created_at": to_json(row[15]),
-        "updated_at": to_json(row[16]),
-        "version": row[17],
-        "service_window_open": driver.is_window_open(row[13], now),
+        "parent_bsuid": row[3],
+        "external_id": row[4],
+        "username": row[5],
+        "name": row[6],
+        "profile_name": row[7],
+        "avatar_url": row[8],
+        "account_id": row[9],
+        "assigned_to": row[10],
+        "tags": orjson.Fragment(row[11]),
+        "marketing_opt_out": bool(row[12]),
+        "last_message_at": to_json(row[13]),
+        "last_message_preview": row[14],
+        "last_inbound_at": to_json(row[15]),
+        "unread_count": row[16],
+        "created_at": to_json(row[17]),
+        "updated_at": to_json(row[18]),
+        "version": row[19],
+        "service_window_open": expires_at is not None and now < expires_at,
+        "service_window_expires_at": expires_at,
     }
 
 
 def to_contact(row: tuple[Any, ...], driver: ModuleType, now: datetime) -> dict[str, Any]:
     contact = to_summary(row, driver, now)
-    contact["metadata"] = orjson.Fragment(row[18])
+    contact["metadata"] = orjson.Fragment(row[20])
     return contact
 
 

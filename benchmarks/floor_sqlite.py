@@ -57,8 +57,8 @@ def to_json(time: str | None) -> str | None:
     return time.replace(".000000Z", "Z") if time else None
 
 
-def is_window_open(last_inbound_at: str | None, now: datetime) -> bool:
-    return last_inbound_at is not None and last_inbound_at > to_timestamp(now - timedelta(hours=24))
+def window_end(last_inbound_at: str | None) -> datetime | None:
+    return datetime.fromisoformat(last_inbound_at) + timedelta(hours=24) if last_inbound_at else None
 
 
 def search_condition(term: str) -> tuple[str, list[str]]:

@@ -14,7 +14,11 @@ from contacts_service.contacts.search_text import searchable
 _INSERT_CONTACT = f"""
 INSERT INTO contact (id, phone_number, name, account_id, tags, marketing_opt_out, metadata, search_text, unread_count,
     created_at, updated_at, version)
-VALUES (?, ?, ?, ?, '[]', FALSE, ?, ?, 0, ?, ?, 1) ON CONFLICT DO NOTHING RETURNING {ALL_COLUMNS}
+VALUES (?, ?, ?, ?, '[]', FALSE, ?, ?, 0, ?, ?, 1) RETURNING {ALL_COLUMNS}, pk
+"""
+_INSERT_NUMBER = """
+INSERT INTO contact_identifier (account, kind, value, contact_id, current, first_seen_at, last_seen_at)
+VALUES (?, 'phone_number', ?, ?, TRUE, ?, ?) ON CONFLICT DO NOTHING RETURNING value
 """
 _LATER_TIME = "CASE WHEN updated_at > ? THEN updated_at ELSE ? END"
 _LOCK_CONTACT = "SELECT profile_name, phone_number FROM contact WHERE id = ?"
@@ -28,11 +32,14 @@ WHERE id = ? RETURNING {ALL_COLUMNS}
 """
 _FIND_SENDER = """
 SELECT pk, last_message_at, last_message_key, last_message_preview, last_inbound_at
-FROM contact WHERE account_id = ? AND phone_number = ?
+FROM contact WHERE pk = (
+    SELECT contact_id FROM contact_identifier WHERE account = ? AND kind = 'phone_number' AND value = ?
+)
 """
 _INSERT_MESSAGE = """
-INSERT INTO message (id, contact_id, account_id, wa_message_id, direction, type, content, timestamp, key, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING pk
+INSERT INTO message (id, contact_id, account_id, wa_message_id, direction, type, content, history, timestamp, key,
+    created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, FALSE, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING pk
 """
 _TAKE_EARLY_STATUS = "DELETE FROM early_status WHERE key = ? RETURNING status"
 _UPDATE_LAST_MESSAGE = f"""
@@ -54,6 +61,7 @@ def add_write_routes(app: Flask, driver: ModuleType) -> None:
         with driver.transaction():
             values = (str(uuid_utils.uuid7()), number, name, body["account_id"], metadata, text, at, at)
             [row] = driver.execute(_INSERT_CONTACT, values)
+            driver.execute(_INSERT_NUMBER, (body["account_id"], number, row[-1], at, at))
         response = success(to_contact(row, driver, now), 201)
         response.headers["Location"] = f"/api/contacts/{row[0]}"
         return response
@@ -103,6 +111,7 @@ def add_write_routes(app: Flask, driver: ModuleType) -> None:
             "direction": body["direction"],
             "type": body["type"],
             "content": content,
+            "history": False,
             "status": None,
             "status_at": None,
             "error": None,
@@ -111,5 +120,8 @@ def add_write_routes(app: Flask, driver: ModuleType) -> None:
             "contact_id": row[0],
             "contact": to_contact(row, driver, now),
             "matched_by": "phone_number",
+            "replaced": {},
+            "conflict_with": [],
+            "merged": [],
         }
         return success(message, 201)

@@ -12,6 +12,7 @@ from contacts_service.errors import Unavailable
 from contacts_service.flows import views as flows
 from contacts_service.keys.keyring import Keyring
 from contacts_service.keys.use_cases import create_first_key, list_keys
+from contacts_service.merges import views as merges
 from contacts_service.messages import views as messages
 from contacts_service.sessions import views as sessions
 from contacts_service.settings import MAX_BODY_BYTES, InvalidSetting, Settings
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["keyring"] = Keyring()
     register_error_handlers(app)
     api = create_api(app)
-    for resource in (contacts, messages, sessions, flows, health):
+    for resource in (contacts, merges, messages, sessions, flows, health):
         api.register_blueprint(resource.blueprint)
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
-from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID, SESSION_ID
 
 RETRY_AFTER_SECONDS = 1
 _MAKE_KEY = "Make one where the service runs: flask --app wsgi keys create NAME --scope"
@@ -17,14 +17,15 @@ _MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
 class ServiceError(Exception):
     """An error that a caller is told about.
 
-    ``errors`` holds texts by field; ``example_errors`` shows it in the OpenAPI document.
+    ``errors`` holds texts by field; ``example_errors`` shows it in the OpenAPI document. What belongs to an account
+    that the caller may not see is not found.
     """
 
     status: ClassVar[int]
     code: ClassVar[str]
     message: ClassVar[str]
     example_errors: ClassVar[dict[str, list[str]] | None] = None
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
         super().__init__()
@@ -54,15 +55,11 @@ class Unauthenticated(ServiceError):
 
 
 class AccountForbidden(ServiceError):
-    """The key is limited to accounts, and the request names another account or none."""
-
     status, code = 403, "account_forbidden"
     message = "The key is limited to accounts: name one of them as account_id."
 
 
 class LocalOnly(ServiceError):
-    """A caller from another machine while no key exists."""
-
     status, code = 403, "local_only"
     message = (
         "No key exists yet, so only callers on the service's own machine are answered. "
@@ -77,8 +74,6 @@ class KeyRequired(Unauthenticated):
 
 
 class ScopeMissing(ServiceError):
-    """The key lacks the scope of the operation."""
-
     status, code = 403, "scope_missing"
     message = f"The key lacks the scope contacts:write. Use one that has it. {_MAKE_KEY} contacts:write."
 
@@ -87,8 +82,6 @@ class ScopeMissing(ServiceError):
 
 
 class ContactNotFound(ServiceError):
-    """No contact has this id, or its account is not the caller's."""
-
     status, code, message = 404, "contact_not_found", f"No contact has the id {CONTACT_ID}."
 
     def __init__(self, contact_id: str) -> None:
@@ -96,26 +89,37 @@ class ContactNotFound(ServiceError):
 
 
 class FlowNotFound(ServiceError):
-    """No flow has this id in this account."""
-
     status, code, message = 404, "flow_not_found", f"No flow has the id {FLOW_ID}."
 
     def __init__(self, flow_id: str) -> None:
         super().__init__(f"No flow has the id {flow_id}.")
 
 
-class MessageNotFound(ServiceError):
-    """No message has this id, or its account is not the caller's."""
+class MergeNotFound(ServiceError):
+    status, code = 404, "merge_not_found"
+    message = f"The contact {OTHER_CONTACT_ID} was not merged into this contact."
 
+    def __init__(self, source_id: str) -> None:
+        super().__init__(f"The contact {source_id} was not merged into this contact.")
+
+
+class MessageNotFound(ServiceError):
     status, code, message = 404, "message_not_found", f"No message has the id {MESSAGE_ID}."
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"No message has the id {message_id}.")
 
 
-class AddressNotFound(ServiceError):
-    """The path leads nowhere."""
+class SessionNotFound(ServiceError):
+    """The contact has no session of this id."""
 
+    status, code, message = 404, "session_not_found", f"The contact has no session with the id {SESSION_ID}."
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"The contact has no session with the id {session_id}.")
+
+
+class AddressNotFound(ServiceError):
     status, code, message = 404, "not_found", "There is nothing at this address."
 
 
@@ -127,14 +131,10 @@ class MethodNotAllowed(ServiceError):
 
 
 class NotAcceptable(ServiceError):
-    """The Accept header excludes JSON."""
-
     status, code, message = 406, "not_acceptable", "The answer is application/json, which Accept excludes."
 
 
 class ContactExists(ServiceError):
-    """Another contact of the account has the phone number or the bsuid."""
-
     status, code = 409, "contact_exists"
     message = "A contact of this account already has this phone number or bsuid."
     example_errors = {"id": [CONTACT_ID]}
@@ -144,8 +144,6 @@ class ContactExists(ServiceError):
 
 
 class IdentityConflict(ServiceError):
-    """Identifiers that should be one contact's belong to two."""
-
     status, code, message = 409, "identity_conflict", "The identifiers belong to different contacts."
     example_errors = {"id": [CONTACT_ID, OTHER_CONTACT_ID]}
 
@@ -154,16 +152,38 @@ class IdentityConflict(ServiceError):
 
 
 class ContactUnidentified(ServiceError):
-    """The contact would have neither phone number nor bsuid."""
-
     status, code, message = 409, "contact_unidentified", "A contact needs a phone_number or a bsuid."
 
 
-class RetryInProgress(ServiceError):
-    """The first request with this Idempotency-Key still runs."""
+class AccountMismatch(ServiceError):
+    status, code, message = 409, "account_mismatch", "The contacts belong to different accounts."
 
+
+class MergeFinal(ServiceError):
+    """A merge that can't be undone: too old, or its survivor was merged into another contact."""
+
+    status, code, message = 409, "merge_final", "A merge can be undone for 30 days."
+
+    def __init__(self, merged_into: str | None = None) -> None:
+        text = f"The contact {merged_into}, which it was merged into, has ended too: undo that merge first."
+        super().__init__(text if merged_into else None, {"id": [merged_into]} if merged_into else None)
+
+
+class RetryInProgress(ServiceError):
     status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+class ContactMerged(ServiceError):
+    """The contact has ended: it was merged into another one, the survivor."""
+
+    status, code = 410, "contact_merged"
+    message = f"The contact {OTHER_CONTACT_ID} was merged into {CONTACT_ID}."
+    example_errors = {"id": [CONTACT_ID]}
+
+    def __init__(self, contact_id: str, survivor_id: str) -> None:
+        super().__init__(f"The contact {contact_id} was merged into {survivor_id}.", {"id": [survivor_id]})
+        self.headers = {"Link": f'</api/contacts/{survivor_id}>; rel="successor-version"'}
 
 
 class VersionMismatch(ServiceError):
@@ -180,8 +200,6 @@ class VersionMismatch(ServiceError):
 
 
 class PayloadTooLarge(ServiceError):
-    """The body is too large."""
-
     status, code, message = 413, "payload_too_large", f"The body is larger than {_MAX_BODY}."
 
 
@@ -193,20 +211,14 @@ class DocumentTooLarge(PayloadTooLarge):
 
 
 class UriTooLong(ServiceError):
-    """The request line is too long."""
-
     status, code, message = 414, "uri_too_long", "The address with its query is longer than 8,190 bytes."
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body isn't declared as JSON."""
-
     status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
 
 
 class IdempotencyKeyReused(ServiceError):
-    """Another request was made with this Idempotency-Key."""
-
     status, code, message = 422, "idempotency_key_reused", "Another request was made with this Idempotency-Key."
 
 

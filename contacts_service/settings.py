@@ -22,7 +22,7 @@ class InvalidSetting(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How one process of the service runs. README.md lists the environment variables."""
+    """How one process of the service runs. docs/settings.md lists the environment variables."""
 
     database_url: str = "sqlite:///data/contacts.db"
     database_timeout: float = 5.0

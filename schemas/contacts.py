@@ -8,16 +8,24 @@ from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
 from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
 
-# For the OpenAPI document: phone_number and bsuid are not both missing or null. Written with anyOf it would say the
-# same, but client generators would make a union of types of it.
-IDENTIFIED = {"not": {"properties": {"phone_number": {"type": "null"}, "bsuid": {"type": "null"}}}}
+
+def at_least_one_of(*names: str) -> dict[str, Any]:
+    """Say in the OpenAPI document that these properties are not all missing or null.
+
+    Client generators ignore if and then; of anyOf they would make a union of types, and of not some fail.
+    """
+    *others, last = names
+    return {
+        "if": {"properties": {name: {"type": "null"} for name in others}},
+        "then": {"required": [last], "properties": {last: {"type": "string"}}},
+    }
 
 
 class Identified(Schema):
     """Has a phone number or a bsuid."""
 
     class Meta:
-        json_schema = IDENTIFIED
+        json_schema = at_least_one_of("phone_number", "bsuid")
 
     @validates_schema
     def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
@@ -27,8 +35,10 @@ class Identified(Schema):
 
 HTTP_URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020]+$"
 TAG_PATTERN = r"[^,\u0000]{1,50}"
-# Meta's documentation, "Business-scoped user IDs": a country code, maybe ENT, and up to 128 letters and digits.
-BSUID_PATTERN = r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$"
+# Meta's documentation, "Business-scoped user IDs": the user's country, a period and up to 128 letters and digits; that
+# of linked business portfolios has ENT behind the country.
+BSUID_PATTERN = r"^[A-Z]{2}\.[A-Za-z0-9]{1,128}$"
+PARENT_BSUID_PATTERN = r"^[A-Z]{2}\.ENT\.[A-Za-z0-9]{1,128}$"
 
 
 def text_field(what: str, example: str, **kwargs: Any) -> Text:
@@ -36,8 +46,18 @@ def text_field(what: str, example: str, **kwargs: Any) -> Text:
     return Text(**kwargs, metadata={"description": what, "example": example})
 
 
-def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
-    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN)
+def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.", **kwargs: Any) -> Text:
+    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN, **kwargs)
+
+
+def parent_bsuid_field(
+    what: str = "WhatsApp's user id across linked business portfolios; an account has it once.", **kwargs: Any
+) -> Text:
+    return text_field(what, "US.ENT.11815799212886844830", max_length=150, pattern=PARENT_BSUID_PATTERN, **kwargs)
+
+
+def external_id_field(what: str = "Your own key for this person; an account has it once.", **kwargs: Any) -> Text:
+    return text_field(what, "CRM-1234", min_length=1, **kwargs)
 
 
 def avatar_url_field() -> Text:
@@ -55,6 +75,8 @@ class ContactFields(Schema):
 
     phone_number = phone_number_field(allow_none=True)
     bsuid = bsuid_field()
+    parent_bsuid = parent_bsuid_field()
+    external_id = external_id_field()
     name = text_field("What people call the contact.", "John Doe")
     profile_name = text_field("What WhatsApp calls the contact.", "John")
     username = text_field("The user's WhatsApp username, which may change.", "john.doe")
@@ -119,6 +141,8 @@ class ContactSummary(Answer):
         "phone_number": "+1234567890",
         "name": "John Doe",
         "bsuid": "US.13491208655302741918",
+        "parent_bsuid": None,
+        "external_id": "CRM-1234",
         "username": "john.doe",
         "profile_name": "John",
         "avatar_url": "https://example.com/john.jpg",
@@ -131,6 +155,7 @@ class ContactSummary(Answer):
         "last_inbound_at": "2024-01-01T12:00:00Z",
         "unread_count": 1,
         "service_window_open": True,
+        "service_window_expires_at": "2024-01-02T12:00:00Z",
         "created_at": "2024-01-01T00:00:00Z",
         "updated_at": "2024-01-01T12:00:00Z",
         "version": 3,
@@ -146,7 +171,13 @@ class ContactSummary(Answer):
     assigned_to = fields.UUID(
         required=True, allow_none=True, metadata={"description": "The user who looks after the contact."}
     )
-    bsuid = fields.String(required=True, allow_none=True)
+    bsuid = fields.String(
+        required=True, allow_none=True, metadata={"description": "WhatsApp's business-scoped user id."}
+    )
+    parent_bsuid = fields.String(
+        required=True, allow_none=True, metadata={"description": "The one across linked business portfolios."}
+    )
+    external_id = fields.String(required=True, allow_none=True, metadata={"description": "The caller's own key."})
     username = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True)
     marketing_opt_out = fields.Boolean(required=True)
@@ -164,6 +195,9 @@ class ContactSummary(Answer):
     )
     service_window_open = fields.Boolean(
         required=True, metadata={"description": "Whether the contact wrote within the last 24 hours."}
+    )
+    service_window_expires_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "24 hours after last_inbound_at."}
     )
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPES
 from schemas.contacts import Contact
-from schemas.envelope import Answer, items_per_page
+from schemas.envelope import Answer, Query, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
-from schemas.fields import JsonObject, Text, UtcDateTime, Uuid
-from schemas.identity import MATCHED_BY, ContactIdentity
+from schemas.fields import Choice, JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
+from schemas.identity import ContactIdentity, Resolution, on_conflict_field
 
 MAX_CONTENT_BYTES = 64 * 1024
 
@@ -34,8 +34,8 @@ class MessageCreate(Schema):
         "timestamp": "2024-01-01T12:00:00Z",
     }
     wa_message_id = _wa_message_id()
-    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
+    type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = JsonObject(
         required=True,
         max_bytes=MAX_CONTENT_BYTES,
@@ -44,12 +44,16 @@ class MessageCreate(Schema):
             "example": {"body": "Where is my order?"},
         },
     )
-    status = fields.String(
-        validate=validate.OneOf(MESSAGE_STATUSES),
+    status = Choice(
+        "MessageStatus",
+        MESSAGE_STATUSES,
         metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
     )
     timestamp = UtcDateTime(
         metadata={"description": "When it was written; by default now.", "example": "2024-01-01T12:00:00Z"}
+    )
+    history = StrictBoolean(
+        metadata={"description": "Of an old conversation that WhatsApp hands over: it is read.", "example": False}
     )
 
 
@@ -59,13 +63,14 @@ class MessageReceive(MessageCreate):
     EXAMPLE = {"account_id": ACCOUNT_ID, "contact": ContactIdentity.EXAMPLE, **MessageCreate.EXAMPLE}
     account_id = _account_id()
     contact = fields.Nested(ContactIdentity, required=True)
+    on_conflict = on_conflict_field()
 
 
 class StatusPut(Schema):
     """What became of a message."""
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
-    status = fields.String(required=True, validate=validate.OneOf(MESSAGE_STATUSES))
+    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True)
     timestamp = UtcDateTime(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
     error = JsonObject(
         max_bytes=MAX_CONTENT_BYTES,
@@ -79,9 +84,13 @@ class StatusByWaIdPut(StatusPut):
     EXAMPLE = {"account_id": ACCOUNT_ID, "wa_message_id": WA_MESSAGE_ID, **StatusPut.EXAMPLE}
     account_id = _account_id()
     wa_message_id = _wa_message_id(required=True)
+    contact = fields.Nested(
+        ContactIdentity, metadata={"description": "What WhatsApp says of the recipient, whose identifiers are learned."}
+    )
+    on_conflict = on_conflict_field()
 
 
-class MessageListQuery(Schema):
+class MessageListQuery(Query):
     limit = items_per_page(50)
     before = Uuid(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
     after = Uuid(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})
@@ -94,6 +103,7 @@ class Message(Answer):
         "id": MESSAGE_ID,
         "contact_id": CONTACT_ID,
         **MessageCreate.EXAMPLE,
+        "history": False,
         "status": None,
         "status_at": None,
         "error": None,
@@ -102,10 +112,11 @@ class Message(Answer):
     id = fields.UUID(required=True)
     contact_id = fields.UUID(required=True)
     wa_message_id = fields.String(required=True, allow_none=True)
-    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
+    type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = fields.Dict(required=True, keys=fields.String())
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*MESSAGE_STATUSES, None]))
+    history = fields.Boolean(required=True, metadata={"description": "Of an old conversation."})
+    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True, allow_none=True)
     status_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When it got its status."}
     )
@@ -114,17 +125,11 @@ class Message(Answer):
     created_at = fields.AwareDateTime(required=True, metadata={"description": "When it was recorded."})
 
 
-class ReceivedMessage(Message):
-    """A message with its contact."""
+class ReceivedMessage(Message, Resolution):
+    """A message with its contact, and how that was found."""
 
-    EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, "matched_by": "phone_number"}
+    EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, **Resolution.EXAMPLE}
     contact = fields.Nested(Contact, required=True)
-    matched_by = fields.String(
-        required=True,
-        allow_none=True,
-        validate=validate.OneOf([*MATCHED_BY, None]),
-        metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
-    )
 
 
 class MessageList(Answer):

@@ -227,7 +227,7 @@ def test_messages_recorded_during_a_delete_leave_nothing(service: Service) -> No
             assert status in ({200} if number == attempt else {201, 404})
         assert call(service, "GET", f"{path}/messages")[0] == 404
     with contextlib.closing(connect_to(service.database_url)) as connection:
-        for table in ("contact", "message", "session", "contact_tag", "former_bsuid", "early_status"):
+        for table in ("contact", "message", "session", "contact_tag", "contact_identifier", "early_status"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
 
 

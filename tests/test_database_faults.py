@@ -148,7 +148,8 @@ def test_missing_tables_are_503_once_and_then_recreated(kind: str, url: str, cal
             for name in ("contact_search", "schema_migration", "message", "session", "contact_tag", "contact"):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
             for name in (
-                "former_bsuid",
+                "contact_identifier",
+                "contact_duplicate",
                 "early_status",
                 "flow",
                 "api_key",

@@ -1,111 +1,240 @@
-"""Finds who a person is by what WhatsApp says, or creates the contact."""
+"""Finds who a person is by what WhatsApp says, or creates the contact; and learns identifiers.
 
-from datetime import datetime
-from typing import Any
+What WhatsApp says is never refused because identifiers disagree: that would lose a message. The rules and their reasons
+are in docs/decisions/identifiers.md.
+"""
 
-from contacts_service.contacts.phone_variants import written_forms
-from contacts_service.contacts.queries import (
-    lock_by_former_bsuid,
-    lock_by_identifiers,
-    remember_former_bsuid,
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from contacts_service.contacts.identifiers import (
+    Identifier,
+    find_owners,
+    list_current,
+    lock_owners,
+    record_conflict,
 )
-from contacts_service.contacts.tables import IDENTIFIERS
-from contacts_service.contacts.writes import MAX_ATTEMPTS, insert, to_public, update
+from contacts_service.contacts.merging import merge_contacts
+from contacts_service.contacts.phone_variants import written_forms
+from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT
+from contacts_service.contacts.writes import change, insert, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
-from contacts_service.db.database import database, writing
-from contacts_service.errors import ContactExists, IdentityConflict, Unavailable
+from contacts_service.db.database import ConcurrentChange, database, retried, writing
+from contacts_service.db.prepared import Row
 
 _PROFILE_FIELDS = ("profile_name", "username", "avatar_url")
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
+class Statement(NamedTuple):
+    """What WhatsApp says of a person, without what is null."""
+
+    given: dict[str, str]
+    previous_bsuid: str | None
+    phone_forms: list[str]
+    """The ways in which WhatsApp may write the phone number, the given one first."""
+    at: datetime | None
+    """When it was said; None for now."""
+
+    def is_late(self, *contacts: Row) -> bool:
+        """Whether one of the contacts has a newer incoming message."""
+        return self.at is not None and any(self.at < (contact["last_inbound_at"] or _NEVER) for contact in contacts)
+
+
+class Owner(NamedTuple):
+    """Whose an identifier is."""
+
+    contact: Row
+    is_current: bool
+
+
+Owners = dict[Identifier, Owner]
+
+
+NO_MATCH: Row = {"matched_by": None, "replaced": {}, "conflict_with": [], "merged": []}
+"""The outcome when no contact was found or looked for."""
+
+
+@retried
 @writing()
 def resolve_contact(
-    *, allowed_accounts: AllowedAccounts, account_id: str | None = None, **person: Any
-) -> tuple[dict[str, Any], str | None]:
-    """Find the contact that the identifiers belong to, or create it.
+    *, allowed_accounts: AllowedAccounts, account_id: str | None = None, on_conflict: str = "report", **person: Any
+) -> tuple[Row, Row]:
+    """Find the contact that the identifiers belong to, or create it; see find_or_create.
 
-    ``person`` may hold ``phone_number`` (E.164), ``bsuid``, ``previous_bsuid`` and what WhatsApp says:
-    ``profile_name``, ``username``, ``avatar_url``. Identifiers that the contact lacked are filled in; a new bsuid
-    replaces the previous one; what WhatsApp says is renewed, and the name that people gave is left alone.
-
-    Returns the contact and by what it was found, None if it is new. Raises AccountForbidden, IdentityConflict,
-    ContactUnidentified.
+    Returns the contact and the outcome. Raises AccountForbidden, ContactUnidentified.
     """
     require_account(allowed_accounts, account_id)
-    contact, matched_by = resolve(account_id, person)
-    return to_public(contact), matched_by
+    contact, outcome = find_or_create(account_id, statement_of(person, None), on_conflict=on_conflict)
+    return to_public(contact), outcome
 
 
-def resolve(
-    account_id: str | None, person: dict[str, Any], *, said_at: datetime | None = None
-) -> tuple[dict[str, Any], str | None]:
-    """Find or create within a transaction; see resolve_contact. The contact is locked and has internal columns.
-
-    ``said_at`` is when WhatsApp said it, None for now: a late message doesn't bring back an old profile.
-    """
+def statement_of(person: dict[str, Any], said_at: datetime | None) -> Statement:
+    """Make a statement of the fields of ContactIdentity."""
     given = {name: value for name, value in person.items() if value}
-    previous_bsuid = given.pop("previous_bsuid", None)
-    forms = written_forms(given["phone_number"]) if "phone_number" in given else []
-    if len(forms) > 1:
-        # A unique index keeps one form from being stored twice, but can't know that two forms are one person.
-        database.lock_key(f"{account_id}/{forms[0]}")
-    bsuids = [bsuid for bsuid in (given.get("bsuid"), previous_bsuid) if bsuid]
-    for _ in range(MAX_ATTEMPTS):
-        candidates = lock_by_identifiers(account_id, forms, bsuids)
-        contact, matched_by = _choose(candidates, given, previous_bsuid, forms)
-        if contact is None and "bsuid" in given:
-            # A late message may come under a bsuid that has its successor already.
-            contact, matched_by = lock_by_former_bsuid(f"{account_id}/{given['bsuid']}"), "previous_bsuid"
-        is_new = contact is None
-        if contact is None:
-            contact = insert(account_id, given)
-            if contact is None:
-                continue  # Another transaction created it at this moment; the next round finds it.
-        if previous_bsuid:
-            remember_former_bsuid({"key": f"{account_id}/{previous_bsuid}", "contact": contact["pk"]})
-        if is_new:
-            return contact, None
-        changes = _changes(contact, given, previous_bsuid, said_at)
-        if not changes:
-            return contact, matched_by
-        try:
-            return {**contact, **update(contact["id"], changes, allowed_accounts=None)}, matched_by
-        except ContactExists:
-            continue  # Another contact got the identifier at this moment; the next round finds both.
-    raise Unavailable
+    previous = given.pop("previous_bsuid", None)
+    number = given.get("phone_number")
+    forms = [number, *(form for form in written_forms(number) if form != number)] if number else []
+    return Statement(given, None if previous == given.get("bsuid") else previous, forms, said_at)
 
 
-def _choose(
-    candidates: list[dict[str, Any]], given: dict[str, Any], previous_bsuid: str | None, forms: list[str]
-) -> tuple[dict[str, Any] | None, str]:
-    """Choose the one contact that all identifiers belong to, and say by which. Raises IdentityConflict."""
-    by_bsuid = {contact["bsuid"]: contact for contact in candidates if contact["bsuid"]}
-    by_phone = {contact["phone_number"]: contact for contact in candidates if contact["phone_number"]}
-    found = [("bsuid", by_bsuid.get(given.get("bsuid"))), ("previous_bsuid", by_bsuid.get(previous_bsuid))]
-    if exact := by_phone.get(given.get("phone_number")):
-        found.append(("phone_number", exact))
-    else:
-        # The contact with the very number is meant, even if another has its other form.
-        found += [("phone_variant", by_phone.get(form)) for form in forms]
-    matched = [(name, contact) for name, contact in found if contact]
-    if len(ids := {contact["id"] for _, contact in matched}) > 1:
-        raise IdentityConflict(sorted(ids))
-    return (matched[0][1], matched[0][0]) if matched else (None, "")
+def find_or_create(account_id: str | None, said: Statement, *, on_conflict: str) -> tuple[Row, Row]:
+    """Do as ``learn``, and create the contact if none has the identifiers. Raises ContactUnidentified too."""
+    contact, outcome = learn(account_id, said, on_conflict=on_conflict)
+    if contact is None:
+        former = [Identifier("bsuid", said.previous_bsuid)] if said.previous_bsuid else []
+        contact = insert(account_id, said.given, former=former, said_at=said.at)
+    return contact, outcome
 
 
-def _changes(
-    contact: dict[str, Any], given: dict[str, Any], previous_bsuid: str | None, said_at: datetime | None
-) -> dict[str, Any]:
-    """What is to be written: missing identifiers, and what WhatsApp says if it says something new."""
-    changes: dict[str, Any] = {}
-    for name in IDENTIFIERS:
-        if name in given and not contact[name]:
-            changes[name] = given[name]
-    if "bsuid" in given and contact["bsuid"] == previous_bsuid:
-        changes["bsuid"] = given["bsuid"]
-    newest = contact["last_inbound_at"]
-    is_late = said_at is not None and newest is not None and said_at < newest
-    for name in _PROFILE_FIELDS:
-        if name in given and given[name] != contact[name] and not (is_late and contact[name]):
-            changes[name] = given[name]
-    return changes
+def learn(
+    account_id: str | None, said: Statement, *, on_conflict: str, contact_id: str | None = None
+) -> tuple[Row | None, Row]:
+    """Find the contact that has the identifiers, and change it by what is said, within a transaction.
+
+    It gets the identifiers that no other contact has, and the profile; the name that people gave is left alone. What
+    comes late fills gaps and replaces nothing. With ``on_conflict="merge"`` contacts that the identifiers say are one
+    person become one, unless they contradict each other. ``contact_id`` is the contact if it is known.
+
+    Returns the contact, locked and including internal columns, or None; and the outcome: ``matched_by``, ``replaced``
+    (old identifiers by kind), ``conflict_with`` (ids of other contacts that have some of the identifiers) and
+    ``merged`` (ids of contacts that ended). Raises ConcurrentChange.
+    """
+    owners, contact = _find_owners(account_id, said, contact_id)
+    matches = _matches(owners, said)
+    matched_by = None
+    if contact is None:
+        if not matches:
+            return None, NO_MATCH
+        matched_by, contact = matches[0]
+    changes, former = _learned(contact, owners, said)
+    replaced = {kind: contact[kind] for kind in IDENTIFIER_KINDS if kind in changes and contact[kind]}
+    if changes or former:
+        contact = change(contact, changes, former=former, said_at=said.at)
+    merged, conflicting = [], []
+    for other in {other["pk"]: other for _, other in matches if other["pk"] != contact["pk"]}.values():
+        if on_conflict == "merge" and not _contradict(contact, other, said):
+            survivor, source = sorted((contact, other), key=lambda each: (each["created_at"], each["pk"]))
+            contact = merge_contacts(survivor, source, values=_values_of_merged(contact, other, said))
+            merged.append(source["id"])
+        else:
+            conflicting.append(other)
+    for other in conflicting:
+        record_conflict(contact["pk"], other["pk"])
+    conflict_with = [other["id"] for other in conflicting]
+    return contact, {"matched_by": matched_by, "replaced": replaced, "conflict_with": conflict_with, "merged": merged}
+
+
+def _find_owners(account_id: str | None, said: Statement, contact_id: str | None) -> tuple[Owners, Row | None]:
+    """Lock the contacts that have or had the identifiers. Returns whose these are, and the contact of this id."""
+    if len(said.phone_forms) > 1:
+        # A unique key keeps one form from being stored twice, but can't know that two forms are one person.
+        database.lock_key(f"{account_id}/{min(said.phone_forms)}")
+    bsuids = [each for each in (said.given.get("bsuid"), said.previous_bsuid) if each]
+    others = [[said.given[kind]] if kind in said.given else [] for kind in ("parent_bsuid", "external_id")]
+    values = [said.phone_forms, bsuids, *others]
+    account = account_id or NO_ACCOUNT
+    contacts = {contact["pk"]: contact for contact in lock_owners(account, values, contact_id)}
+    owners = {
+        Identifier(kind, contact[kind]): Owner(contact, is_current=True)
+        for contact in contacts.values()
+        for kind in IDENTIFIER_KINDS
+        if contact[kind]
+    }
+    unknown = [
+        kind
+        for kind, each in zip(IDENTIFIER_KINDS, values, strict=True)
+        # Of a phone number one form is enough.
+        if each and not (any if each is said.phone_forms else all)((kind, value) in owners for value in each)
+    ]
+    # What no contact shows may be a former identifier.
+    for row in find_owners(account, values) if contacts and unknown else ():
+        if row["pk"] not in contacts:
+            raise ConcurrentChange
+        owners.setdefault(Identifier(row["kind"], row["value"]), Owner(contacts[row["pk"]], row["current"]))
+    if contact_id is None:
+        return owners, None
+    contact = next((each for each in contacts.values() if each["id"] == contact_id), None)
+    if contact is None:
+        raise ConcurrentChange
+    return owners, contact
+
+
+def _matches(owners: Owners, said: Statement) -> list[tuple[str, Row]]:
+    """The contacts that have the identifiers, and by which each was found, the best first."""
+    matches: list[tuple[str, Row]] = []
+    for kind in ("bsuid", "previous_bsuid", "parent_bsuid", "external_id"):
+        value = said.previous_bsuid if kind == "previous_bsuid" else said.given.get(kind)
+        if value and (owner := owners.get(Identifier(kind.removeprefix("previous_"), value))):
+            matches.append(("previous_bsuid" if kind == "bsuid" and not owner.is_current else kind, owner.contact))
+    for form in said.phone_forms:
+        owner = owners.get(Identifier("phone_number", form))
+        # A former number finds its contact only where nothing else does: it may be another person's by now.
+        if owner and (owner.is_current or not matches):
+            matches.append(("phone_number" if form == said.given["phone_number"] else "phone_variant", owner.contact))
+            break  # The contact with the very number is meant, even if another has its other form.
+    return matches
+
+
+def _learned(contact: Row, owners: Owners, said: Statement) -> tuple[dict[str, str], list[Identifier]]:
+    """What a contact learns: columns that change, and identifiers that it has had."""
+    is_late = said.is_late(contact)
+    changes = {
+        name: said.given[name]
+        for name in _PROFILE_FIELDS
+        if name in said.given and said.given[name] != contact[name] and not (is_late and contact[name])
+    }
+    former: list[Identifier] = []
+    for kind in IDENTIFIER_KINDS:
+        value = said.given.get(kind)
+        if value and value != contact[kind] and _is_free(kind, value, contact, owners, said):
+            if not contact[kind] or _follows(kind, contact, said):
+                changes[kind] = value
+            elif kind in KEPT_KINDS:
+                former.append(Identifier(kind, value))
+    if said.previous_bsuid and Identifier("bsuid", said.previous_bsuid) not in owners:
+        former.append(Identifier("bsuid", said.previous_bsuid))
+    return changes, former
+
+
+def _is_free(kind: str, value: str, contact: Row, owners: Owners, said: Statement) -> bool:
+    """Whether a contact may get an identifier: no other has it. A former phone number goes to whoever comes."""
+    if kind != "phone_number":
+        return Identifier(kind, value) not in owners
+    found = [owner for form in said.phone_forms if (owner := owners.get(Identifier(kind, form)))]
+    return not any(owner.is_current and owner.contact["pk"] != contact["pk"] for owner in found)
+
+
+def _follows(kind: str, contact: Row, said: Statement) -> bool:
+    """Whether the given identifier of this kind replaces the one that a contact has."""
+    if kind == "external_id" or contact[kind] in said.phone_forms:
+        return False
+    if kind == "bsuid" and contact[kind] == said.previous_bsuid:
+        return True  # That one follows the other holds whenever it was said.
+    if said.at is None:
+        return True
+    said_at = {row["kind"]: row["said_at"] for row in list_current(contact["pk"])}
+    return not said.is_late(contact) and said.at >= (said_at.get(kind) or _NEVER)
+
+
+def _contradict(contact: Row, other: Row, said: Statement) -> bool:
+    """Whether two contacts can't be one person: by two external ids, or by two bsuids of which none follows the other.
+
+    The contact that was found has the given bsuid, which follows the previous one.
+    """
+    bsuids = {contact["bsuid"], other["bsuid"]} - {None, said.previous_bsuid}
+    external_ids = {contact["external_id"], other["external_id"]} - {None}
+    return len(bsuids) > 1 or len(external_ids) > 1
+
+
+def _values_of_merged(contact: Row, other: Row, said: Statement) -> dict[str, str | None]:
+    """What two contacts have that become one: of each kind the identifier that was said last."""
+    is_late = said.is_late(contact, other)
+    newest_first = sorted((contact, other), key=lambda each: each["last_inbound_at"] or _NEVER, reverse=True)
+    values: dict[str, str | None] = {}
+    for kind in IDENTIFIER_KINDS:
+        choices = [each[kind] for each in newest_first if each[kind] and each[kind] != said.previous_bsuid]
+        stated = said.phone_forms if kind == "phone_number" else [said.given.get(kind)]
+        best = [value for value in stated if value in choices and not is_late]
+        values[kind] = next(iter([*best, *choices]), None)
+    return values if is_late else values | {name: said.given[name] for name in _PROFILE_FIELDS if name in said.given}

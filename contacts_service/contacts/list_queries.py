@@ -29,11 +29,13 @@ from contacts_service.contacts.search_postgresql import PostgresqlSearchIndex
 from contacts_service.contacts.search_sqlite import SqliteSearchIndex
 from contacts_service.contacts.tables import (
     CREATED_ORDER,
+    IDENTIFIER_KINDS,
     NO_ACCOUNT,
     RECENT_ORDER,
     SUMMARY_COLUMNS,
     Contact,
     ContactCount,
+    ContactIdentifier,
     ContactTag,
 )
 from contacts_service.db.accounts import AllowedAccounts, of_accounts
@@ -43,7 +45,7 @@ from contacts_service.db.prepared import InlineInt, Row, prepared
 _MIN_DENSE_MATCHES = 200  # Fewer matches are sorted within a millisecond.
 _MAX_MERGED_ACCOUNTS = 50  # The contacts of a key with more accounts are sorted.
 _WALK_FACTOR = 8  # How many times the expected rows a walk looks at.
-_NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # tables.NO_MESSAGE
+_NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # The recency of contacts without a message.
 _Index = SqliteSearchIndex | PostgresqlSearchIndex
 _INDEXES: dict[str, _Index] = {"sqlite": SqliteSearchIndex(), "postgresql": PostgresqlSearchIndex()}
 
@@ -126,7 +128,7 @@ def _is_in_index(filters: Filters, others: set[str]) -> bool:
 
 def _filters_leave_fewer(index: _Index, filters: Filters, others: set[str]) -> bool:
     """Whether other filters leave fewer contacts than the search matches, so that rows are better compared."""
-    if others & {"ids", "phone_number", "bsuid"}:
+    if others & {"ids", "username", *IDENTIFIER_KINDS}:
         return True
     if "assigned_to" not in others:
         return False
@@ -250,6 +252,14 @@ def _matching(filters: Filters) -> Any:
     for column, value in filters.equal.items():
         field = Contact._meta.fields[column]  # noqa: SLF001 - Peewee's documented place for fields by name.
         query = query.where(field.is_null() if value is None else field == value)
+        if column in IDENTIFIER_KINDS:
+            # Contact has no index of them. The accounts are few, and the primary key begins with them.
+            accounts = filters.account_ids or ContactCount.select(ContactCount.account)
+            identifier = ContactIdentifier.account.in_(accounts) & (ContactIdentifier.kind == column)
+            owner = ContactIdentifier.select(ContactIdentifier.contact).where(
+                identifier, ContactIdentifier.value == value
+            )
+            query = query.where(Contact.pk.in_(owner))
     if filters.ids is not None:
         query = query.where(Contact.id.in_(filters.ids))
     tagged = ContactTag.select(ContactTag.contact).where(ContactTag.tag.in_(filters.tags)) if filters.tags else None

@@ -1,31 +1,23 @@
 """Queries of contacts by id and by identifiers. They return rows as dicts."""
 
-from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any
 
-from peewee import Case, IntegrityError
+from peewee import Case
 
 from contacts_service.contacts.tables import (
     ALL_COLUMNS,
-    IDENTIFIERS,
     INTERNAL_COLUMNS,
     Contact,
+    ContactMerge,
     ContactTag,
-    FormerBsuid,
     by_id,
 )
-from contacts_service.db.accounts import AllowedAccounts, of_account
+from contacts_service.db.accounts import limited_to
 from contacts_service.db.database import database
 from contacts_service.db.prepared import Row, columns_of, prepared
 
 Versions = list[int] | None
 """The versions that a contact may have for a write to happen; None for any."""
-
-
-class IdentifierTaken(Exception):
-    """Another contact of the account has the phone number or bsuid that a contact was to get."""
 
 
 @prepared(one=True)
@@ -39,60 +31,43 @@ def lock_contact(contact_id: Any, allowed_accounts: Any) -> Any:
     return database.locked(Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS).where(by_id(contact_id, allowed_accounts)))
 
 
-def _by_identifiers(account_id: Any, phone_numbers: list[Any], bsuids: list[Any]) -> Any:
-    # Each alternative names the account, and an empty one is left out, or SQLite would read the whole account.
-    in_account = of_account(Contact.account_id, account_id)
-    given = ((Contact.phone_number, phone_numbers), (Contact.bsuid, bsuids))
-    alternatives = [in_account & column.in_(values) for column, values in given if values]
+@prepared
+def lock_contacts(contact_ids: Any, allowed_accounts: Any) -> Any:
+    """Read and lock several contacts in the order of their keys; see identifiers.lock_owners."""
     contacts = Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS)
-    return contacts.where(reduce(or_, alternatives)).order_by(Contact.pk)
-
-
-find_by_identifiers = prepared(_by_identifiers)
-lock_by_identifiers = prepared(lambda *arguments: database.locked(_by_identifiers(*arguments)))
+    visible = limited_to(Contact.id.in_(contact_ids), Contact.account_id, allowed_accounts)
+    return database.locked(contacts.where(visible).order_by(Contact.pk))
 
 
 @prepared(one=True)
-def lock_by_former_bsuid(key: Any) -> Any:
-    """Read and lock the contact that had a bsuid; the key is that of FormerBsuid."""
-    owner = FormerBsuid.select(FormerBsuid.contact).where(FormerBsuid.key == key)
-    return database.locked(Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS).where(Contact.pk == owner))
+def find_survivor(contact_id: Any, allowed_accounts: Any) -> Any:
+    """Read the id of the contact that another one, which ended, was merged into."""
+    merged = limited_to(ContactMerge.source_id == contact_id, Contact.account_id, allowed_accounts)
+    return Contact.select(Contact.id).join(ContactMerge).where(merged)
 
 
 @prepared
-def remember_former_bsuid(values: Row) -> Any:
-    former = FormerBsuid.insert(columns_of(FormerBsuid, values))
-    return former.on_conflict(conflict_target=[FormerBsuid.key], preserve=[FormerBsuid.contact])
+def forget_merged_unread(contact_id: Any) -> Any:
+    """Count nothing of what contacts had that were merged into this one as unread any more."""
+    survivor = Contact.select(Contact.pk).where(Contact.id == contact_id)
+    return ContactMerge.update(unread_count=0).where(ContactMerge.survivor == survivor, ContactMerge.unread_count > 0)
+
+
+@prepared
+def list_sources(contact_pk: Any) -> Any:
+    """Read the ids of the contacts that were merged into this one."""
+    return ContactMerge.select(ContactMerge.source_id).where(ContactMerge.survivor == contact_pk)
 
 
 @prepared(one=True)
 def insert_contact(values: Row) -> Any:
-    """Insert a contact and return it including internal columns; None if its account has an identifier already."""
-    new = Contact.insert(columns_of(Contact, values))
-    return new.on_conflict("nothing").returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
-
-
-def update_contact(
-    contact_id: str, changes: Row, now: datetime, *, allowed_accounts: AllowedAccounts, expected: Versions = None
-) -> Row | None:
-    """Change columns, time and version, and return the contact; None if no contact has this id and version.
-
-    Raises IdentifierTaken.
-    """
-    row: Row | None
-    if not changes.keys() & IDENTIFIERS:
-        row = _update(contact_id, allowed_accounts, expected, changes, now)
-        return row
-    try:
-        with database.atomic():  # Without a savepoint PostgreSQL can't go on after a refused write.
-            row = _update(contact_id, allowed_accounts, expected, changes, now)
-    except IntegrityError as error:
-        raise IdentifierTaken from error
-    return row
+    """Insert a contact and return it including internal columns."""
+    return Contact.insert(columns_of(Contact, values)).returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
 
 
 @prepared(one=True)
-def _update(contact_id: Any, allowed_accounts: Any, expected: Any, changes: Row, now: Any) -> Any:
+def update_contact(contact_id: Any, allowed_accounts: Any, expected: Any, changes: Row, now: Any) -> Any:
+    """Change columns, time and version, and return the contact; None if no contact has this id and version."""
     # A writer that waited for the lock may carry an older time.
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}

@@ -1,38 +1,30 @@
-"""The tables of contacts."""
+"""The columns of the tables of contacts. Their indexes and constraints are written in the migrations alone."""
 
 from typing import Any
 
-from peewee import (
-    SQL,
-    BigAutoField,
-    BigIntegerField,
-    BooleanField,
-    Check,
-    CompositeKey,
-    ForeignKeyField,
-    IntegerField,
-    TextField,
-)
+from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, ForeignKeyField, IntegerField, TextField
 
 from contacts_service.db.accounts import limited_to
 from contacts_service.db.database import BaseModel
 from contacts_service.db.fields import IdField, JSONTextField, OrderedTextField, UtcDateTimeField
 
-# The recency of contacts without a message, which come after all others. It is never null, unlike last_message_at, so
-# that both databases can begin a list anywhere in their index.
-NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
 NO_ACCOUNT = "none"
 """Stands for contacts of no account where others have the id of their account."""
+
+IDENTIFIER_KINDS = ("phone_number", "bsuid", "parent_bsuid", "external_id")
+# WhatsApp gives out none of these again, so that a former one still says who it is. Operators give phone numbers to
+# other people.
+KEPT_KINDS = {"bsuid", "parent_bsuid"}
 
 
 class Contact(BaseModel):
     pk = BigAutoField()  # FTS5 and foreign keys want a small integer; callers see only the id.
-    id = IdField(unique=True)
+    id = IdField()
     account_id = IdField(null=True)
-    phone_number = TextField(
-        null=True, constraints=[Check("substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16")]
-    )
+    phone_number = TextField(null=True)
     bsuid = TextField(null=True)
+    parent_bsuid = TextField(null=True)
+    external_id = TextField(null=True)
     username = TextField(null=True)
     name = TextField(null=True)
     profile_name = TextField(null=True)
@@ -43,9 +35,7 @@ class Contact(BaseModel):
     metadata = JSONTextField()
     search_text = TextField()
     last_message_at = UtcDateTimeField(null=True)
-    recency = UtcDateTimeField(
-        constraints=[SQL(f"GENERATED ALWAYS AS (COALESCE(last_message_at, '{NO_MESSAGE}')) STORED")]
-    )
+    recency = UtcDateTimeField()  # Generated: last_message_at, or for contacts without a message 0001-01-01.
     last_message_key = OrderedTextField(null=True)  # Orders messages of the same time.
     last_message_preview = TextField(null=True)
     last_inbound_at = UtcDateTimeField(null=True)
@@ -54,28 +44,65 @@ class Contact(BaseModel):
     updated_at = UtcDateTimeField()
     version = IntegerField()
 
-    class Meta:
-        constraints = [Check("phone_number IS NOT NULL OR bsuid IS NOT NULL", "contact_identified")]
-
 
 class ContactTag(BaseModel):
     """Finds contacts by tag; the contact has its tags as JSON too, in their order."""
 
-    contact = ForeignKeyField(Contact, on_delete="CASCADE", index=False)
+    contact = ForeignKeyField(Contact)
     tag = TextField()
 
     class Meta:
         primary_key = CompositeKey("contact", "tag")
 
 
-ContactTag.add_index(ContactTag.index(ContactTag.tag, ContactTag.contact, name="contact_tag_tag"))
+class ContactIdentifier(BaseModel):
+    """Whose an identifier is. The primary key decides; the columns of a contact copy its current identifiers.
+
+    Whoever changes the identifiers of a contact holds the lock of the contact's row.
+    """
+
+    account = TextField()  # As in ContactCount.
+    kind = TextField()
+    value = TextField()
+    contact = ForeignKeyField(Contact)
+    current = BooleanField()  # Former ones find the contact too; a former phone number until another contact gets it.
+    said_at = UtcDateTimeField(null=True)  # When WhatsApp said that it is current, by its own time if it gave one.
+    first_seen_at = UtcDateTimeField()
+    last_seen_at = UtcDateTimeField()
+    replaced_in = IdField(null=True)  # The merge, by its source, since when another one is current instead.
+
+    class Meta:
+        primary_key = CompositeKey("account", "kind", "value")
 
 
-class FormerBsuid(BaseModel):
-    """A bsuid that a contact had, for messages that come late under it. WhatsApp gives none out again."""
+class ContactDuplicate(BaseModel):
+    """Two contacts that may be one person, the one of the smaller key first."""
 
-    key = TextField(primary_key=True)  # Account and bsuid.
-    contact = ForeignKeyField(Contact, on_delete="CASCADE")
+    contact_a = ForeignKeyField(Contact)
+    contact_b = ForeignKeyField(Contact)
+    reason = TextField()
+    seen_at = UtcDateTimeField()
+    dismissed = BooleanField()
+
+    class Meta:
+        primary_key = CompositeKey("contact_a", "contact_b", "reason")
+
+
+class ContactMerge(BaseModel):
+    """A contact that ended because it was merged into another. Ids of ended contacts lead to the survivor by it.
+
+    Tables whose rows move with a contact have a column ``merged_from``: the ended contact that a row was stored for.
+    """
+
+    source_id = IdField(primary_key=True)
+    merged_into = IdField()
+    survivor = ForeignKeyField(Contact)  # At the end of the chain, if merged_into was itself merged into another.
+    at = UtcDateTimeField()
+    actor = TextField(null=True)
+    messages = IntegerField()
+    sessions = IntegerField()
+    unread_count = IntegerField()  # The source's part of the survivor's; 0 since the survivor was marked as read.
+    snapshot = JSONTextField(null=True)  # What undoing needs; null when it is too late for that.
 
 
 class ContactCount(BaseModel):
@@ -93,27 +120,12 @@ class ContactCount(BaseModel):
 RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
 CREATED_ORDER = (Contact.created_at, Contact.id)
 
-_with_account, _without_account = Contact.account_id.is_null(False), Contact.account_id.is_null()
-for _index in (
-    Contact.index(*RECENT_ORDER, name="contact_recent"),
-    Contact.index(Contact.account_id, *RECENT_ORDER, name="contact_account_recent"),
-    Contact.index(Contact.assigned_to, *RECENT_ORDER, name="contact_assigned_recent"),
-    Contact.index(*CREATED_ORDER, name="contact_created"),
-    Contact.index(Contact.account_id, *CREATED_ORDER, name="contact_account_created"),
-    # NULL equals nothing in a unique index, so contacts without account have indexes of their own.
-    Contact.index(Contact.account_id, Contact.phone_number, unique=True, name="contact_account_phone").where(
-        _with_account
-    ),
-    Contact.index(Contact.phone_number, unique=True, name="contact_phone").where(_without_account),
-    Contact.index(Contact.account_id, Contact.bsuid, unique=True, name="contact_account_bsuid").where(_with_account),
-    Contact.index(Contact.bsuid, unique=True, name="contact_bsuid").where(_without_account),
-):
-    Contact.add_index(_index)
-
 SUMMARY_COLUMNS = (
     Contact.id,
     Contact.phone_number,
     Contact.bsuid,
+    Contact.parent_bsuid,
+    Contact.external_id,
     Contact.username,
     Contact.name,
     Contact.profile_name,
@@ -133,7 +145,6 @@ SUMMARY_COLUMNS = (
 ALL_COLUMNS = (*SUMMARY_COLUMNS, Contact.metadata)
 INTERNAL_COLUMNS = (Contact.pk, Contact.last_message_key)
 """Columns that use cases need and callers never see."""
-IDENTIFIERS = {"phone_number", "bsuid"}
 
 
 def by_id(contact_id: Any, allowed_accounts: Any) -> Any:

@@ -7,9 +7,9 @@ the versions that a contact may have for a write to happen, None for any; the wr
 from typing import Any
 
 from contacts_service.contacts import queries
+from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.writes import (
-    MAX_ATTEMPTS,
     insert,
     or_not_found,
     raise_identifier_taken,
@@ -18,11 +18,11 @@ from contacts_service.contacts.writes import (
     update,
 )
 from contacts_service.db.accounts import AllowedAccounts, require_account
-from contacts_service.db.database import reading, writing
-from contacts_service.errors import Unavailable
+from contacts_service.db.database import reading, retried, writing
 from contacts_service.web.stored_responses import empty_stored_responses
 
 
+@retried
 @writing()
 def create_contact(
     *, allowed_accounts: AllowedAccounts, account_id: str | None = None, **fields: Any
@@ -33,27 +33,29 @@ def create_contact(
     ContactExists, IdentityConflict, ContactUnidentified.
     """
     require_account(allowed_accounts, account_id)
-    for _ in range(MAX_ATTEMPTS):
-        if created := insert(account_id, fields):
-            return to_public(created)
+    try:
+        return to_public(insert(account_id, fields))
+    except IdentifierTaken:
         raise_identifier_taken(account_id, fields)
-        # The contact that had the identifier was deleted between the two queries.
-    raise Unavailable
+        raise  # The contact that had the identifier was deleted between the two queries.
 
 
 @reading()
 def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Raises ContactNotFound."""
-    return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id))
+    return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
 
 
 # Changes the given fields of a contact; see writes.update.
-update_contact = writing()(update)
+update_contact = retried(writing()(update))
 
 
 @writing()
 def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
     """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
+    contact = or_not_found(queries.lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    sources = [merge["source_id"] for merge in queries.list_sources(contact["pk"])]
     if not queries.delete_contact(contact_id, allowed_accounts, expected):
         raise_why_not_written(contact_id, allowed_accounts)
-    empty_stored_responses(contact_id)
+    for told_of in (contact_id, *sources):
+        empty_stored_responses(told_of)

@@ -47,8 +47,8 @@ def list_contacts(query: dict[str, Any]) -> Response:
 def create_contact(body: dict[str, Any]) -> Response:
     """Create a contact
 
-    An account has a phone number and a bsuid once, and so have the contacts without account. When it has one already,
-    the answer is 409 with the id of that contact in `errors.id`.
+    An account has each phone number, bsuid, parent bsuid and external id once, and so have the contacts without
+    account. When it has one already, the answer is 409 with the id of that contact in `errors.id`.
     """
     contact = use_cases.create_contact(allowed_accounts=current_caller().allowed_accounts, **body)
     return success_with_etag(contact, contact_etag(contact), 201, Location=f"/api/contacts/{contact['id']}")
@@ -58,19 +58,25 @@ def create_contact(body: dict[str, Any]) -> Response:
 @blueprint.body(ContactResolve)
 @blueprint.answers(200, ResolvedContact, "Found")
 @blueprint.answers(201, ResolvedContact, "Created", headers=LOCATION)
-@blueprint.fails("identity_conflict")
+@blueprint.fails("contact_unidentified")
 @blueprint.conditional()
 def resolve_contact(body: dict[str, Any]) -> Response:
     """Find or create a contact by what WhatsApp says
 
-    Looks for the `bsuid`, the `previous_bsuid` and the `phone_number`, also in the other form in which WhatsApp writes
-    numbers of Mexico, Argentina and Brazil. Fills in identifiers that the contact lacked, replaces a previous bsuid,
-    renews `profile_name`, `username` and `avatar_url`, and never touches `name`. Identifiers of two contacts are 409
-    with both ids in `errors.id`, and nothing is written.
+    Looks for the `bsuid`, the `previous_bsuid`, the `parent_bsuid`, the `external_id` and the `phone_number`, in this
+    order, and for the number also in the other form in which WhatsApp writes numbers of Mexico, Argentina and Brazil.
+    The contact gets the identifiers that no other has. A new bsuid or phone number replaces the old one, which
+    `replaced` tells; an `external_id` is never replaced. Renews `profile_name`, `username` and `avatar_url`, and never
+    touches `name`.
+
+    Identifiers that belong to other contacts stay with them: `conflict_with` has their ids. With `on_conflict: merge`
+    they become one contact in the same transaction, the one that was created first, and `merged` has the ids that
+    ended; unless they contradict each other by two external ids, or by two bsuids of which the request doesn't say that
+    one follows the other. A new contact needs a phone number or a bsuid.
     """
-    contact, matched_by = identity.resolve_contact(allowed_accounts=current_caller().allowed_accounts, **body)
-    data = {**contact, "matched_by": matched_by}
-    if matched_by:
+    contact, outcome = identity.resolve_contact(allowed_accounts=current_caller().allowed_accounts, **body)
+    data = {**contact, **outcome}
+    if outcome["matched_by"]:
         return success_with_etag(data, contact_etag(contact))
     return success_with_etag(data, contact_etag(contact), 201, Location=f"/api/contacts/{contact['id']}")
 

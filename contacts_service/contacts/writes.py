@@ -1,15 +1,17 @@
 """Steps that several use cases of contacts share. They run within the transaction of the use case."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import uuid_utils
 
 from contacts_service.contacts.etags import contact_etag
+from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
 from contacts_service.contacts.queries import (
-    IdentifierTaken,
     Versions,
-    find_by_identifiers,
+    find_survivor,
+    forget_merged_unread,
     get_contact,
     insert_contact,
     lock_contact,
@@ -17,40 +19,49 @@ from contacts_service.contacts.queries import (
     update_contact,
 )
 from contacts_service.contacts.search_text import searchable
-from contacts_service.contacts.tables import IDENTIFIERS, INTERNAL_COLUMNS
+from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS, NO_ACCOUNT
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.errors import (
     ContactExists,
+    ContactMerged,
     ContactNotFound,
     ContactUnidentified,
     IdentityConflict,
-    Unavailable,
     VersionMismatch,
 )
 
 # WhatsApp lets a business answer freely for 24 hours after the user's last message (Cloud API, "Customer service
 # windows").
 SERVICE_WINDOW = timedelta(hours=24)
-MAX_ATTEMPTS = 5
-"""How often a use case tries again while others create and delete what it looks for."""
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
-_SEARCHED = {"name", "profile_name", "phone_number"}
+_SEARCHED = {"name", "profile_name", "username", "phone_number"}
+_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags"}
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
     """Turn a row into what callers see, in place."""
     last_inbound_at = contact["last_inbound_at"]
-    is_open = last_inbound_at is not None and (now or datetime.now(UTC)) - last_inbound_at < SERVICE_WINDOW
-    contact["service_window_open"] = is_open
+    expires_at = None if last_inbound_at is None else last_inbound_at + SERVICE_WINDOW
+    contact["service_window_open"] = expires_at is not None and (now or datetime.now(UTC)) < expires_at
+    contact["service_window_expires_at"] = expires_at
     for name in _INTERNAL_NAMES:
         contact.pop(name, None)
     return contact
 
 
-def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | None:
-    """Insert a contact and its tags; None if an identifier is taken. Raises ContactUnidentified."""
-    if not any(fields.get(name) for name in IDENTIFIERS):
+def insert(
+    account_id: str | None,
+    fields: dict[str, Any],
+    *,
+    former: Iterable[Identifier] = (),
+    said_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Insert a contact, its identifiers and its tags. Raises ContactUnidentified, IdentifierTaken.
+
+    ``former`` are identifiers that it had before, ``said_at`` is when WhatsApp said so.
+    """
+    if not fields.get("phone_number") and not fields.get("bsuid"):
         raise ContactUnidentified
     now = datetime.now(UTC)
     values = {
@@ -66,20 +77,21 @@ def insert(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | N
         **fields,
         "search_text": searchable(**{name: fields.get(name) for name in _SEARCHED}),
     }
-    created: dict[str, Any] | None = insert_contact(values)
-    if created and values["tags"]:
+    created: dict[str, Any] = insert_contact(values)
+    identifiers = {kind: fields.get(kind) for kind in IDENTIFIER_KINDS}
+    store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
+    if values["tags"]:
         replace_tags(created["pk"], values["tags"])
     return created
 
 
 def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_id: str | None = None) -> None:
     """Raise ContactExists or IdentityConflict if other contacts of the account have these identifiers."""
-    phone_numbers, bsuids = ([value] if (value := fields.get(name)) else [] for name in ("phone_number", "bsuid"))
-    if not phone_numbers and not bsuids:
-        return
-    others = [row["id"] for row in find_by_identifiers(account_id, phone_numbers, bsuids) if row["id"] != except_id]
-    if others:
-        raise ContactExists(others[0]) if len(others) == 1 else IdentityConflict(sorted(others))
+    values = [[value] if (value := fields.get(kind)) else [] for kind in IDENTIFIER_KINDS]
+    owners = find_owners(account_id or NO_ACCOUNT, values)
+    ids = {row["id"] for row in owners if row["current"] or row["kind"] != "phone_number"} - {except_id}
+    if ids:
+        raise ContactExists(ids.pop()) if len(ids) == 1 else IdentityConflict(sorted(ids))
 
 
 def update(
@@ -94,38 +106,56 @@ def update(
 
     Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
     """
-    changes = dict(changes)
-    account_id = None
     merges_metadata = merge and "metadata" in changes
-    if merges_metadata or changes.keys() & (_SEARCHED | IDENTIFIERS | {"tags"}):
-        before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)
-        account_id = before["account_id"]
-        if expected is not None and before["version"] not in expected:
-            raise version_mismatch(before)
-        if merges_metadata:
-            changes["metadata"] = patched_document(before["metadata"], changes["metadata"])
-        after = {**before, **changes}
-        if not any(after[name] for name in IDENTIFIERS):
-            raise ContactUnidentified
-        changes["search_text"] = searchable(**{name: after[name] for name in _SEARCHED})
-        if "tags" in changes:
-            replace_tags(before["pk"], changes["tags"])
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            changed = update_contact(
-                contact_id, changes, datetime.now(UTC), allowed_accounts=allowed_accounts, expected=expected
-            )
-        except IdentifierTaken:
-            raise_identifier_taken(account_id, changes, except_id=contact_id)
-            # The contact that had the identifier was deleted between the two queries.
-        else:
-            return to_public(changed) if changed else raise_why_not_written(contact_id, allowed_accounts)
-    raise Unavailable
+    if not merges_metadata and not changes.keys() & _NEED_CONTACT:
+        changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
+        if changed is None:
+            raise_why_not_written(contact_id, allowed_accounts)
+        if "unread_count" in changes:
+            forget_merged_unread(contact_id)
+        return to_public(changed)
+    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    if expected is not None and before["version"] not in expected:
+        raise version_mismatch(before)
+    if merges_metadata:
+        changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
+    try:
+        return to_public(change(before, changes))
+    except IdentifierTaken:
+        raise_identifier_taken(before["account_id"], changes, except_id=contact_id)
+        raise  # The contact that had the identifier was deleted between the two queries.
+
+
+def change(
+    before: dict[str, Any],
+    changes: dict[str, Any],
+    *,
+    former: Iterable[Identifier] = (),
+    said_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Change a contact that is locked, and what it is found by. Returns it including internal columns.
+
+    ``former`` and ``said_at`` as for insert. Raises ContactUnidentified, IdentifierTaken.
+    """
+    after = {**before, **changes}
+    if not after["phone_number"] and not after["bsuid"]:
+        raise ContactUnidentified
+    now = datetime.now(UTC)
+    identifiers = {kind: after[kind] for kind in IDENTIFIER_KINDS if after[kind] != before[kind]}
+    if identifiers or former:
+        store_identifiers(before, identifiers, former, now, said_at)
+    if not changes:
+        return before
+    if changes.keys() & _SEARCHED:
+        changes = {**changes, "search_text": searchable(**{name: after[name] for name in _SEARCHED})}
+    if "tags" in changes:
+        replace_tags(before["pk"], changes["tags"])
+    return {**before, **update_contact(before["id"], None, None, changes, now)}
 
 
 def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
     """Raise ContactNotFound, or VersionMismatch with the contact as it is now."""
-    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id))
+    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
 
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
@@ -133,8 +163,13 @@ def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     return VersionMismatch(current, contact_etag(current))
 
 
-def or_not_found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:
-    """Return the contact. Raises ContactNotFound if it is None."""
-    if contact is None:
-        raise ContactNotFound(contact_id)
-    return contact
+def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
+    """Return the contact. If it is None, raises ContactMerged or ContactNotFound."""
+    return contact or raise_not_found(contact_id, allowed_accounts)
+
+
+def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
+    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound."""
+    if survivor := find_survivor(contact_id, allowed_accounts):
+        raise ContactMerged(contact_id, survivor["id"])
+    raise ContactNotFound(contact_id)

@@ -1,9 +1,11 @@
 """The database of this process, and the two ways to use it: reading and writing."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import _GeneratorContextManager, contextmanager, nullcontext
+from functools import wraps
 from time import perf_counter
+from typing import ParamSpec, TypeVar
 
 import psycopg
 from peewee import DatabaseProxy, Model, PeeweeException
@@ -15,6 +17,9 @@ from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE
 from contacts_service.settings import InvalidSetting, Settings
 
 database = DatabaseProxy()
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_MAX_ATTEMPTS = 10
 _ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error, InvalidSetting)
 _READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")
 
@@ -25,6 +30,10 @@ class BaseModel(Model):
     class Meta:
         database = database
         legacy_table_names = False
+
+
+class ConcurrentChange(Exception):
+    """Another transaction changed what this one had read. The next attempt reads what the other one wrote."""
 
 
 def connect(settings: Settings) -> SqliteBackend | PostgresqlBackend:
@@ -45,6 +54,24 @@ def writing() -> "_GeneratorContextManager[None]":
     Within another transaction it is a savepoint.
     """
     return _use_case(writes=True)
+
+
+def retried(use_case: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Run a use case again when it raises ConcurrentChange. Raises Unavailable if that doesn't help.
+
+    What an attempt wrote is rolled back and the locks that it took are released, also within another transaction.
+    """
+
+    @wraps(use_case)
+    def attempt(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                return use_case(*args, **kwargs)
+            except ConcurrentChange:
+                continue
+        raise Unavailable
+
+    return attempt
 
 
 @contextmanager

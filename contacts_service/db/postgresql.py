@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import psycopg
-from peewee import BooleanField, PostgresqlDatabase
+from peewee import BooleanField, PostgresqlDatabase, fn
 
 from contacts_service.db.backend import Backend
 from contacts_service.db.fields import UtcDateTimeField
@@ -138,6 +138,10 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
             return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         is_wrong_statement = error.sqlstate[:2] in _WRONG_STATEMENTS and error.sqlstate not in _FAULTS
         return not is_wrong_statement or self.lacks_tables(error)
+
+    def byte_length(self, document: Any) -> Any:
+        """The size of a document."""
+        return fn.OCTET_LENGTH(document.cast("TEXT"))
 
     def lacks_tables(self, error: BaseException) -> bool:
         """Whether our tables are gone, as when the database was replaced by another."""

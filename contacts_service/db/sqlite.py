@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from peewee import BooleanField, IntegrityError, SqliteDatabase
+from peewee import BooleanField, IntegrityError, SqliteDatabase, fn
 
 from contacts_service.db.backend import Backend
 from contacts_service.db.fields import UtcDateTimeField
@@ -112,6 +112,10 @@ class SqliteBackend(Backend, SqliteDatabase):
             return False
         return code & _PRIMARY_CODE not in _WRONG_STATEMENTS or self.lacks_tables(error)
 
+    def byte_length(self, document: Any) -> Any:
+        """The size of a document."""
+        return fn.LENGTH(document.cast("BLOB"))
+
     def lacks_tables(self, error: BaseException) -> bool:
         """Whether the file was replaced by another database."""
         missing = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
@@ -133,7 +137,8 @@ class SqliteBackend(Backend, SqliteDatabase):
         try:
             yield
         finally:
-            self.pragma("foreign_keys", 1)
+            if not self.is_closed():  # A fault closed it, and a pragma would open another that no one counts.
+                self.pragma("foreign_keys", 1)
 
     def check_migrated(self) -> None:
         """Check the foreign keys that were switched off."""

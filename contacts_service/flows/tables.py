@@ -19,13 +19,4 @@ class Flow(BaseModel):
 
 
 NEWEST_FIRST = (Flow.created_at.desc(), Flow.pk.desc())
-_with_account, _without_account = Flow.account_id.is_null(False), Flow.account_id.is_null()
-for _index in (
-    Flow.index(Flow.id, Flow.account_id, unique=True, name="flow_id_account").where(_with_account),
-    Flow.index(Flow.id, unique=True, name="flow_id").where(_without_account),
-    Flow.index(*NEWEST_FIRST, name="flow_created"),
-    Flow.index(Flow.account_id, *NEWEST_FIRST, name="flow_account_created"),
-):
-    Flow.add_index(_index)
-
 ALL_COLUMNS = (Flow.id, Flow.account_id, Flow.name, Flow.panel_config, Flow.created_at, Flow.updated_at, Flow.version)

@@ -2,7 +2,8 @@
 
 Messages arrive late, twice and in any order. What a contact shows of them follows from the set of its messages alone:
 the newest, by (timestamp, key), gives ``last_message_at`` and the preview; the newest incoming gives
-``last_inbound_at``; ``unread_count`` is how many incoming ones were recorded since ``mark-read``. A status only moves
+``last_inbound_at``; ``unread_count`` is how many incoming ones were recorded since ``mark-read``. Some types count for
+none of these, see _NOT_SHOWN. A status only moves
 up, see MESSAGE_STATUSES.
 """
 
@@ -11,20 +12,26 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.contacts.identity import resolve
+from contacts_service.contacts.identity import NO_MATCH, find_or_create, learn, statement_of
 from contacts_service.contacts.queries import get_contact, lock_contact, update_contact
-from contacts_service.contacts.writes import MAX_ATTEMPTS, or_not_found, to_public
+from contacts_service.contacts.writes import or_not_found, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
-from contacts_service.db.database import database, reading, writing
-from contacts_service.errors import MessageNotFound, Unavailable
+from contacts_service.db.database import ConcurrentChange, database, reading, retried, writing
+from contacts_service.db.pages import first_within_bytes
+from contacts_service.errors import MessageNotFound
 from contacts_service.messages import queries
 from contacts_service.messages.preview import preview_of
 from contacts_service.messages.tables import EarlyStatus
 
 # WhatsApp gives up on a message after 30 days at the latest (Cloud API, "Time-to-live").
 EARLY_STATUS_KEPT = timedelta(days=30)
+# Types that tell of another message or of the user: nobody has to read them.
+_NOT_SHOWN = {"system", "edit", "revoke", "reaction"}
+# Cloud API, "Customer service windows": a message or a call of the user opens one.
+_OPENS_NO_WINDOW = {"system", "edit", "revoke"}
 
 
+@retried
 @writing()
 def record_message(
     contact_id: str, *, allowed_accounts: AllowedAccounts, **message: Any
@@ -35,29 +42,37 @@ def record_message(
     wa_message_id that the account has already changes nothing; the first record is returned. Raises ContactNotFound.
     """
     if wa_message_id := message.get("wa_message_id"):
-        contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+        contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
         database.lock_key(_key(contact["account_id"], wa_message_id))
-    contact = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)
+    contact = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     recorded, _, is_new = _record(contact, message)
     return recorded, is_new
 
 
+@retried
 @writing()
 def receive_message(
-    *, allowed_accounts: AllowedAccounts, contact: dict[str, Any], account_id: str | None = None, **message: Any
+    *,
+    allowed_accounts: AllowedAccounts,
+    contact: dict[str, Any],
+    account_id: str | None = None,
+    on_conflict: str = "report",
+    **message: Any,
 ) -> tuple[dict[str, Any], bool]:
-    """Find or create the contact and record the message in one transaction; see resolve_contact, record_message.
+    """Find or create the contact and record the message in one transaction; see identity.learn, record_message.
 
-    The message that is returned also holds the contact and ``matched_by``. Raises AccountForbidden, IdentityConflict.
+    The message that is returned also holds the contact and how it was found. Raises AccountForbidden,
+    ContactUnidentified.
     """
     require_account(allowed_accounts, account_id)
     if wa_message_id := message.get("wa_message_id"):
         database.lock_key(_key(account_id, wa_message_id))
         if first := _first_record(account_id, wa_message_id):
-            return {**first[0], "contact": first[1], "matched_by": None}, False
-    found, matched_by = resolve(account_id, contact, said_at=message.get("timestamp"))
+            return {**first[0], "contact": first[1], **NO_MATCH}, False
+    said = statement_of(contact, message.get("timestamp"))
+    found, outcome = find_or_create(account_id, said, on_conflict=on_conflict)
     recorded, owner, is_new = _record(found, message)
-    return {**recorded, "contact": owner, "matched_by": matched_by}, is_new
+    return {**recorded, "contact": owner, **outcome}, is_new
 
 
 @reading()
@@ -78,17 +93,17 @@ def list_messages(
         if message_id is not None:
             positions[number] = queries.position_of(contact_id, allowed_accounts, message_id)
             if positions[number] is None:
-                or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+                or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
                 raise MessageNotFound(message_id)
     if after:
         found = queries.list_after(contact_id, allowed_accounts, limit + 1, *positions)
-        items = found[:limit]
+        items = first_within_bytes(found, limit, "content", "error")
     else:
         found = queries.list_before(contact_id, allowed_accounts, limit + 1, positions[0])
-        items = found[:limit][::-1]
+        items = first_within_bytes(found, limit, "content", "error")[::-1]
     if not found:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
-    return {"items": [{**item, "contact_id": contact_id} for item in items], "has_more": len(found) > limit}
+        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    return {"items": [{**item, "contact_id": contact_id} for item in items], "has_more": len(found) > len(items)}
 
 
 @writing()
@@ -105,17 +120,30 @@ def set_status(message_id: str, *, allowed_accounts: AllowedAccounts, **status: 
     return message
 
 
+@retried
 @writing()
 def set_status_by_wa_id(
-    *, allowed_accounts: AllowedAccounts, wa_message_id: str, account_id: str | None = None, **status: Any
+    *,
+    allowed_accounts: AllowedAccounts,
+    wa_message_id: str,
+    account_id: str | None = None,
+    contact: dict[str, Any] | None = None,
+    on_conflict: str = "report",
+    **status: Any,
 ) -> dict[str, Any] | None:
-    """Do as set_status for a caller that knows only WhatsApp's id.
+    """Do as set_status for a caller that knows only WhatsApp's id, and learn what it says of the ``contact``.
 
     WhatsApp may report a status before the sender has recorded the message. Such a status is kept for 30 days and
-    applied when the message comes; then None is returned. Raises AccountForbidden.
+    applied when the message comes; then None is returned, and the contact is the one that has the identifiers, if any.
+    Raises AccountForbidden.
     """
     require_account(allowed_accounts, account_id)
     database.lock_key(key := _key(account_id, wa_message_id))
+    if contact:  # Its lock comes before that of the message.
+        known = queries.get_message_by_wa_id(account_id, wa_message_id)
+        contact_id = known["contact_id"] if known else None
+        said = statement_of(contact, status.get("timestamp"))
+        learn(account_id, said, on_conflict=on_conflict, contact_id=contact_id)
     changes = _status_columns(**status)
     lower = queries.lower_statuses(changes["status"])
     queries.advance_status_by_wa_id(account_id, wa_message_id, changes, lower)
@@ -135,20 +163,16 @@ def _record(contact: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str,
     now = datetime.now(UTC)
     values = _message_columns(contact, message, now)
     wa_message_id = values["wa_message_id"]
-    for _ in range(MAX_ATTEMPTS):
-        recorded: dict[str, Any] | None = queries.insert_message(values)
-        if recorded:
-            break
+    recorded: dict[str, Any] | None = queries.insert_message(values)
+    if recorded is None:
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False
-        # The first record was deleted with its contact between the two queries.
-    else:
-        raise Unavailable
+        raise ConcurrentChange  # The first record was deleted with its contact between the two queries.
     if wa_message_id and (early := queries.take_early_status(_key(contact["account_id"], wa_message_id))):
         lower = queries.lower_statuses(early["status"])
         if queries.advance_status(values["id"], None, early, lower):
             recorded |= early
-    changed = update_contact(contact["id"], _contact_changes(contact, values), now, allowed_accounts=None)
+    changed = update_contact(contact["id"], None, None, _contact_changes(contact, values), now)
     if changed is None:
         raise RuntimeError("a locked contact vanished")
     return {**recorded, "contact_id": contact["id"]}, to_public(changed), True
@@ -173,6 +197,7 @@ def _message_columns(contact: dict[str, Any], message: dict[str, Any], now: date
         "direction": message["direction"],
         "type": message["type"],
         "content": message["content"],
+        "history": message.get("history", False),
         "status": status,
         "status_at": timestamp if status else None,
         "timestamp": timestamp,
@@ -185,17 +210,32 @@ def _contact_changes(contact: dict[str, Any], message: dict[str, Any]) -> dict[s
     """How a new message changes what its contact shows of its messages."""
     changes: dict[str, Any] = {}
     timestamp = message["timestamp"]
+    is_shown = message["type"] not in _NOT_SHOWN
     newest = contact["last_message_at"]
-    if newest is None or (timestamp, message["key"]) > (newest, contact["last_message_key"]):
+    if is_shown and (newest is None or (timestamp, message["key"]) > (newest, contact["last_message_key"])):
         changes = {
             "last_message_at": timestamp,
             "last_message_key": message["key"],
             "last_message_preview": preview_of(message["type"], message["content"]),
         }
     if message["direction"] == "incoming":
-        changes["unread_count"] = contact["unread_count"] + 1
-        changes["last_inbound_at"] = max(timestamp, contact["last_inbound_at"] or timestamp)
+        if is_shown and not message["history"]:
+            changes["unread_count"] = contact["unread_count"] + 1
+        if message["type"] not in _OPENS_NO_WINDOW:
+            changes["last_inbound_at"] = max(timestamp, contact["last_inbound_at"] or timestamp)
     return changes
+
+
+def shown_of_messages(contact_pk: int) -> dict[str, Any]:
+    """What a contact shows of the messages that it has, but for ``unread_count``, which depends on who read them."""
+    newest = queries.get_newest(contact_pk, ["incoming", "outgoing"], sorted(_NOT_SHOWN))
+    inbound = queries.get_newest(contact_pk, ["incoming"], sorted(_OPENS_NO_WINDOW))
+    return {
+        "last_message_at": newest and newest["timestamp"],
+        "last_message_key": newest and newest["key"],
+        "last_message_preview": newest and preview_of(newest["type"], newest["content"].parsed()),
+        "last_inbound_at": inbound and inbound["timestamp"],
+    }
 
 
 def _status_columns(*, status: str, timestamp: datetime | None = None, error: Any = None) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def list_messages(query: dict[str, Any], id: str) -> Response:
     """List a contact's messages
 
     Oldest first within a page. Without `before` and `after` it is the newest page; `before` the first message of a page
-    leads to older ones, `after` the last to newer ones, both to those between. `has_more` tells whether there are more
-    in that direction.
+    leads to older ones, `after` the last to newer ones, both to those between. A page also ends after about 4 MiB;
+    `has_more` tells whether there are more in that direction.
     """
     return success(use_cases.list_messages(id, allowed_accounts=current_caller().allowed_accounts, **query))
 
@@ -48,7 +48,9 @@ def record_message(body: dict[str, Any], id: str) -> Response:
 
     A `wa_message_id` that the account has already answers 200 with the first record and changes nothing. An incoming
     message raises `unread_count`; `last_message_at`, `last_inbound_at` and the preview move forward, never back, in
-    whatever order messages arrive.
+    whatever order messages arrive. A `reaction`, `edit`, `revoke` or `system` message raises no `unread_count`, is no
+    preview and doesn't move `last_message_at`; of these only a `reaction` moves `last_inbound_at`. With `history` a
+    message counts as read.
     """
     message, is_new = use_cases.record_message(id, allowed_accounts=current_caller().allowed_accounts, **body)
     return success(message, 201 if is_new else 200)
@@ -58,12 +60,14 @@ def record_message(body: dict[str, Any], id: str) -> Response:
 @blueprint.body(MessageReceive)
 @blueprint.answers(200, ReceivedMessage, "Recorded before")
 @blueprint.answers(201, ReceivedMessage, "Recorded")
-@blueprint.fails("identity_conflict")
+@blueprint.fails("contact_unidentified")
 def receive_message(body: dict[str, Any]) -> Response:
     """Record a message and its contact
 
     For a webhook receiver: finds or creates the contact as `POST /api/contacts/resolve` does, and records the message,
-    in one transaction. The same message again answers 200 with the first record and changes nothing.
+    in one transaction. It is recorded whichever contacts have the identifiers. What is older than the newest incoming
+    message fills gaps of the contact and replaces nothing. The same message again answers 200 with the first record and
+    changes nothing.
     """
     message, is_new = use_cases.receive_message(allowed_accounts=current_caller().allowed_accounts, **body)
     return success(message, 201 if is_new else 200)
@@ -79,6 +83,9 @@ def set_status_by_wa_id(body: dict[str, Any]) -> Response:
 
     As `PUT /api/messages/{id}/status`. WhatsApp may report a status before the sender has recorded the message: such a
     status is answered with 202, kept for 30 days, and applied when the message comes.
+
+    `contact` is what WhatsApp says of the recipient: the message's contact gets its identifiers as by
+    `POST /api/contacts/resolve`; before the message is recorded, the contact that has some of them.
     """
     message = use_cases.set_status_by_wa_id(allowed_accounts=current_caller().allowed_accounts, **body)
     return success(message, 200 if message else 202)

@@ -114,6 +114,10 @@ class ServiceResponse(Response):
 def observe_requests(app: Flask) -> None:
     """Give each request its id, log it and count it. Call it first, so that its time includes everything else."""
     app.response_class = ServiceResponse
+    # No log line tells where in the code, in which thread or process it was written (Python's logging HOWTO,
+    # "Optimization"): 10 µs of each request.
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     app.before_request(_begin)
     app.after_request(_finish)
 
@@ -125,11 +129,12 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     state: RequestState = g.request_state
-    response.headers.add("X-Request-ID", state.request_id)
+    response.headers["X-Request-ID"] = state.request_id
     seconds = perf_counter() - state.began
     # Callers can make up methods and addresses, and each series costs memory for ever.
-    rule = request.url_rule
-    method, route = (request.method, _template(rule.rule)) if rule else (_UNKNOWN, _UNKNOWN)
+    current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
+    rule = current.url_rule
+    method, route = (current.method, _template(rule.rule)) if rule else (_UNKNOWN, _UNKNOWN)
     count, observe = _metrics(method, route, response.status_code)
     count.inc()
     observe.observe(seconds)

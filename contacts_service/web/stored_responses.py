@@ -18,10 +18,6 @@ class StoredResponse(BaseModel):
     created_at = UtcDateTimeField()
 
 
-StoredResponse.add_index(StoredResponse.index(StoredResponse.created_at, name="stored_response_created"))
-StoredResponse.add_index(StoredResponse.index(StoredResponse.contact_id, name="stored_response_contact"))
-
-
 def delete_expired(before: datetime, *, limit: int) -> None:
     """Delete some of the responses that have expired, the oldest first."""
     expired = StoredResponse.select(StoredResponse.key).where(StoredResponse.created_at <= before)

@@ -52,7 +52,7 @@ HALF_DONE = {
     **{
         f"{table} without its contact": f"""
         SELECT contact_id FROM {table} WHERE contact_id NOT IN (SELECT pk FROM contact)"""
-        for table in ("message", "session", "contact_tag", "former_bsuid")
+        for table in ("message", "session", "contact_tag", "contact_identifier")
     },
 }
 

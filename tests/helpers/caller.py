@@ -35,8 +35,15 @@ class Response:
 
 @cache
 def openapi_of(app: Flask) -> dict[str, Any]:
-    """Return the OpenAPI document, which stays the same for the life of an application."""
-    return json.loads(app.test_client().get("/openapi.json").data)
+    """Return the OpenAPI document, with the shared error responses in their places."""
+    document = json.loads(app.test_client().get("/openapi.json").data)
+    for described in document["paths"].values():
+        for operation in described.values():
+            if isinstance(operation, dict):
+                for status, response in operation["responses"].items():
+                    name = response.get("$ref", "").removeprefix("#/components/responses/")
+                    operation["responses"][status] = document["components"]["responses"].get(name, response)
+    return document
 
 
 @cache
@@ -117,7 +124,8 @@ class Caller:
 
     def _documented_path(self, method: str, path: str) -> str | None:
         parts = path.partition("?")[0].split("/")
-        for documented, operations in self.openapi["paths"].items():
+        # Addresses without parameters come first: /api/contacts/duplicates is no contact.
+        for documented, operations in sorted(self.openapi["paths"].items(), key=lambda path: "{" in path[0]):
             expected = documented.split("/")
             if (
                 method in operations

@@ -23,12 +23,15 @@ TYPES = {
         "ordered": 'TEXT COLLATE "C"',
     },
 }
+# NULL equals nothing in a unique index, so rows without account have indexes of their own. Recency is never null,
+# unlike last_message_at, so that both databases can begin a list anywhere in their index.
 TABLES = """
 CREATE TABLE contact (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid},
     phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16), bsuid TEXT,
-    username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT, assigned_to {uuid}, tags {json} NOT NULL,
-    marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL, search_text TEXT NOT NULL, last_message_at {time},
+    parent_bsuid TEXT, external_id TEXT, username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT,
+    assigned_to {uuid}, tags {json} NOT NULL, marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL,
+    search_text TEXT NOT NULL, last_message_at {time},
     recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
     last_message_key {ordered}, last_message_preview TEXT, last_inbound_at {time}, unread_count INTEGER NOT NULL,
     created_at {time} NOT NULL, updated_at {time} NOT NULL, version INTEGER NOT NULL,
@@ -40,21 +43,39 @@ CREATE INDEX contact_account_recent ON contact (account_id, recency DESC, create
 CREATE INDEX contact_assigned_recent ON contact (assigned_to, recency DESC, created_at DESC, id);;
 CREATE INDEX contact_created ON contact (created_at, id);;
 CREATE INDEX contact_account_created ON contact (account_id, created_at, id);;
-CREATE UNIQUE INDEX contact_account_phone ON contact (account_id, phone_number) WHERE (account_id IS NOT NULL);;
-CREATE UNIQUE INDEX contact_phone ON contact (phone_number) WHERE (account_id IS NULL);;
-CREATE UNIQUE INDEX contact_account_bsuid ON contact (account_id, bsuid) WHERE (account_id IS NOT NULL);;
-CREATE UNIQUE INDEX contact_bsuid ON contact (bsuid) WHERE (account_id IS NULL);;
+CREATE INDEX contact_username ON contact (username) WHERE (username IS NOT NULL);;
+CREATE TABLE contact_identifier (
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('phone_number', 'bsuid', 'parent_bsuid', 'external_id')), value TEXT NOT NULL,
+    contact_id {bigint} NOT NULL, current {boolean} NOT NULL, said_at {time}, first_seen_at {time} NOT NULL,
+    last_seen_at {time} NOT NULL, replaced_in {uuid},
+    PRIMARY KEY (account, kind, value),
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_identifier_contact_id ON contact_identifier (contact_id);;
+CREATE TABLE contact_duplicate (
+    contact_a_id {bigint} NOT NULL, contact_b_id {bigint} NOT NULL,
+    reason TEXT NOT NULL CHECK (reason IN ('identity_conflict', 'phone_variant')), seen_at {time} NOT NULL,
+    dismissed {boolean} NOT NULL,
+    PRIMARY KEY (contact_a_id, contact_b_id, reason),
+    FOREIGN KEY (contact_a_id) REFERENCES contact (pk) ON DELETE CASCADE,
+    FOREIGN KEY (contact_b_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_duplicate_contact_b_id ON contact_duplicate (contact_b_id);;
+CREATE TABLE contact_merge (
+    source_id {uuid} NOT NULL PRIMARY KEY, merged_into {uuid} NOT NULL, survivor_id {bigint} NOT NULL,
+    at {time} NOT NULL, actor TEXT, messages INTEGER NOT NULL, sessions INTEGER NOT NULL,
+    unread_count INTEGER NOT NULL, snapshot {json},
+    FOREIGN KEY (survivor_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_merge_survivor_id ON contact_merge (survivor_id, at DESC);;
+CREATE INDEX contact_merge_snapshot ON contact_merge (at) WHERE (snapshot IS NOT NULL);;
 CREATE TABLE contact_tag (
     contact_id {bigint} NOT NULL, tag TEXT NOT NULL,
     PRIMARY KEY (contact_id, tag),
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX contact_tag_tag ON contact_tag (tag, contact_id);;
-CREATE TABLE former_bsuid (
-    key TEXT NOT NULL PRIMARY KEY, contact_id {bigint} NOT NULL,
-    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
-);;
-CREATE INDEX former_bsuid_contact_id ON former_bsuid (contact_id);;
 CREATE TABLE contact_count (
     account TEXT NOT NULL, slot INTEGER NOT NULL, contacts {bigint} NOT NULL, unassigned {bigint} NOT NULL,
     PRIMARY KEY (account, slot)
@@ -70,7 +91,7 @@ CREATE INDEX flow_account_created ON flow (account_id, created_at DESC, pk DESC)
 CREATE TABLE session (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, contact_id {bigint} NOT NULL, flow_id {uuid},
     status TEXT NOT NULL CHECK (status IN ('active', 'completed', 'cancelled', 'timeout')),
-    session_data {json} NOT NULL, created_at {time} NOT NULL, updated_at {time} NOT NULL,
+    session_data {json} NOT NULL, created_at {time} NOT NULL, updated_at {time} NOT NULL, merged_from {uuid},
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX session_contact_id ON session (contact_id, id);;
@@ -78,8 +99,9 @@ CREATE INDEX session_contact_created ON session (contact_id, created_at DESC, pk
 CREATE TABLE message (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, contact_id {bigint} NOT NULL, account_id {uuid},
     wa_message_id TEXT, direction TEXT NOT NULL CHECK (direction IN ('incoming', 'outgoing')), type TEXT NOT NULL,
-    content {json} NOT NULL, status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')),
-    status_at {time}, error {json}, timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL,
+    content {json} NOT NULL, history {boolean} NOT NULL,
+    status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')), status_at {time}, error {json},
+    timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL, merged_from {uuid},
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX message_id ON message (id);;
@@ -193,7 +215,8 @@ WHEN (old.assigned_to IS NULL) <> (new.assigned_to IS NULL) BEGIN
     WHERE account = COALESCE(new.account_id, 'none') AND slot = 0;
 END
 """
-# Transactions of different connections mostly write to different slots, so that they don't wait for one another.
+# Transactions of different connections mostly write to different slots, so that they don't wait for one another. They
+# do so at their end, so that none waits for another one's identifiers while it holds a slot.
 POSTGRESQL_COUNT = """
 CREATE FUNCTION contact_counted() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -208,9 +231,10 @@ BEGIN
         contacts = before.contacts + new_contacts, unassigned = before.unassigned + new_unassigned;
     RETURN NULL;
 END $$;;
-CREATE TRIGGER contact_count AFTER INSERT OR DELETE ON contact FOR EACH ROW EXECUTE FUNCTION contact_counted();;
-CREATE TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact FOR EACH ROW
-WHEN ((OLD.assigned_to IS NULL) <> (NEW.assigned_to IS NULL)) EXECUTE FUNCTION contact_counted()
+CREATE CONSTRAINT TRIGGER contact_count AFTER INSERT OR DELETE ON contact DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION contact_counted();;
+CREATE CONSTRAINT TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW WHEN ((OLD.assigned_to IS NULL) <> (NEW.assigned_to IS NULL)) EXECUTE FUNCTION contact_counted()
 """
 
 

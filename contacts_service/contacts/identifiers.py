@@ -1,0 +1,162 @@
+"""Queries of identifiers: whose they are, and which a contact has.
+
+Whoever writes several takes the new ones first, in the order of kind and value, and changes existing ones afterwards.
+So transactions that want the same identifiers never wait for each other in a circle.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+from peewee import Case
+
+from contacts_service.contacts.tables import (
+    ALL_COLUMNS,
+    IDENTIFIER_KINDS,
+    INTERNAL_COLUMNS,
+    KEPT_KINDS,
+    NO_ACCOUNT,
+    Contact,
+    ContactDuplicate,
+    ContactIdentifier,
+)
+from contacts_service.db.database import ConcurrentChange, database
+from contacts_service.db.prepared import Row, columns_of, prepared
+
+
+class IdentifierTaken(ConcurrentChange):
+    """Another contact of the account has an identifier that a contact was to get."""
+
+
+class Identifier(NamedTuple):
+    """An identifier within an account."""
+
+    kind: str
+    value: str
+
+
+def _any_of(account: Any, values: list[list[Any]]) -> Any:
+    """Condition: a row is one of these identifiers; ``values`` are lists in the order of IDENTIFIER_KINDS."""
+    in_account = ContactIdentifier.account == account
+    # Each alternative names the account and the kind, or it would be no range of the primary key.
+    return reduce(
+        or_,
+        [
+            in_account & (ContactIdentifier.kind == kind) & ContactIdentifier.value.in_(each)
+            for kind, each in zip(IDENTIFIER_KINDS, values, strict=True)
+            if each
+        ],
+    )
+
+
+@prepared
+def lock_owners(account: Any, values: list[list[Any]], contact_id: Any) -> Any:
+    """Read and lock the contacts that have or had any of the identifiers, and the one of this id if it isn't None.
+
+    They are locked in the order of their keys, so that transactions that lock several don't wait in a circle.
+    """
+    rows = _any_of(account, values)
+    if contact_id is not None:
+        rows |= ContactIdentifier.contact == Contact.select(Contact.pk).where(Contact.id == contact_id)
+    owners = ContactIdentifier.select(ContactIdentifier.contact).where(rows)
+    contacts = Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS).where(Contact.pk.in_(owners))
+    return database.locked(contacts.order_by(Contact.pk))
+
+
+@prepared
+def find_owners(account: Any, values: list[list[Any]]) -> Any:
+    """Read which of the identifiers are whose: kind, value, current, key and id of the contact."""
+    columns = (ContactIdentifier.kind, ContactIdentifier.value, ContactIdentifier.current, Contact.pk, Contact.id)
+    return ContactIdentifier.select(*columns).join(Contact).where(_any_of(account, values)).order_by(Contact.pk)
+
+
+@prepared
+def list_current(contact_pk: Any) -> Any:
+    """Read kind and ``said_at`` of the identifiers that a contact has now."""
+    of_contact = (ContactIdentifier.contact == contact_pk) & ContactIdentifier.current
+    return ContactIdentifier.select(ContactIdentifier.kind, ContactIdentifier.said_at).where(of_contact)
+
+
+def store_identifiers(
+    contact: Row,
+    changes: dict[str, str | None],
+    former: Iterable[Identifier],
+    now: datetime,
+    said_at: datetime | None,
+) -> None:
+    """Give a contact identifiers by kind, null takes one away, and remember former ones. Raises IdentifierTaken.
+
+    ``contact`` is as it was before, and locked or new. What is replaced stays as a former identifier where WhatsApp
+    gives it to no one else.
+    """
+    account = contact["account_id"] or NO_ACCOUNT
+    common = {
+        "account": account,
+        "contact": contact["pk"],
+        "said_at": said_at,
+        "first_seen_at": now,
+        "last_seen_at": now,
+    }
+    new = {Identifier(kind, value): True for kind, value in changes.items() if value}
+    new |= dict.fromkeys(former, False)
+    rows = {each: {**common, **each._asdict(), "current": new[each]} for each in sorted(new)}
+    inserted = {Identifier(**row) for row in _insert([*rows.values()])} if rows else set()
+    for each in rows.keys() - inserted:
+        if not new[each] or not _take_over(rows[each]):
+            raise IdentifierTaken
+    for kind, value in changes.items():
+        old = contact.get(kind)
+        if old and old != value:
+            (_make_former if value and kind in KEPT_KINDS else _delete)(account, kind, old)
+
+
+@prepared
+def _insert(rows: list[Row]) -> Any:
+    """Insert identifiers that no contact has, and return which."""
+    # Not an upsert, which would lock the rows of other contacts.
+    values = [columns_of(ContactIdentifier, row) for row in rows]
+    inserted = ContactIdentifier.insert_many(values).on_conflict("nothing")
+    return inserted.returning(ContactIdentifier.kind, ContactIdentifier.value)
+
+
+@prepared(one=True)
+def _take_over(row: Row) -> Any:
+    """Give a contact its own former identifier again, or a former phone number of another; None if it is neither."""
+    is_own = ContactIdentifier.contact == row["contact"]
+    is_free = (ContactIdentifier.kind == "phone_number") & ~ContactIdentifier.current
+    first_seen_at = Case(None, [(is_own, ContactIdentifier.first_seen_at)], row["first_seen_at"])
+    changed = ("contact", "current", "said_at", "last_seen_at")
+    values = {**columns_of(ContactIdentifier, {name: row[name] for name in changed}), "first_seen_at": first_seen_at}
+    identifier = _is(row["account"], row["kind"], row["value"])
+    return ContactIdentifier.update(values).where(identifier, is_own | is_free).returning(ContactIdentifier.value)
+
+
+@prepared
+def _make_former(account: Any, kind: Any, value: Any) -> Any:
+    return ContactIdentifier.update({ContactIdentifier.current: False}).where(_is(account, kind, value))
+
+
+@prepared
+def _delete(account: Any, kind: Any, value: Any) -> Any:
+    return ContactIdentifier.delete().where(_is(account, kind, value))
+
+
+def _is(account: Any, kind: Any, value: Any) -> Any:
+    identifier = (ContactIdentifier.account == account) & (ContactIdentifier.kind == kind)
+    return identifier & (ContactIdentifier.value == value)
+
+
+def record_conflict(contact_pk: int, other_pk: int) -> None:
+    """Remember that two contacts have identifiers which WhatsApp says are one person's."""
+    first, second = sorted((contact_pk, other_pk))
+    _record_duplicate(
+        {"contact_a": first, "contact_b": second, "reason": "identity_conflict", "seen_at": datetime.now(UTC)}
+    )
+
+
+@prepared
+def _record_duplicate(values: Row) -> Any:
+    new = {**columns_of(ContactDuplicate, values), "dismissed": False}
+    return ContactDuplicate.insert(new).on_conflict("nothing")
