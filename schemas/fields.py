@@ -136,7 +136,7 @@ class PhoneNumber(fields.String):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        refused = {"not": {"pattern": re.escape(_TRUNK_ZERO)}}
+        refused = {"not": {"type": "string", "pattern": re.escape(_TRUNK_ZERO)}}
         described = {"pattern": PHONE_PATTERN, **refused, "maxLength": _PHONE_MAX_LENGTH, **kwargs.pop("metadata", {})}
         super().__init__(metadata=described, **kwargs)
 

@@ -63,7 +63,7 @@ def document_etags(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
             _add_header(doc, "If-None-Match", "Answer 304 if this is still the ETag.", '"3"')
             doc["responses"]["304"] = {"description": "What the caller has is current"}
         else:
-            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", pattern=r"^\*$")
+            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", enum=["*"])
     for status, response in doc["responses"].items():
         if int(status) < 400 and method != "delete":
             _response_header(response, "ETag", "The version, for If-Match and If-None-Match.", '"3"')
