@@ -257,3 +257,11 @@ def test_messages_in_any_order_and_repeated_end_the_same(
     newest = max(bodies, key=lambda body: (body["timestamp"], body["wa_message_id"]))
     assert order[-1] == newest["wa_message_id"]
     assert final["unread_count"] == sum(body["direction"] == "incoming" for body in bodies)
+
+
+def test_message_of_the_last_day_of_all_is_recorded(caller: Caller) -> None:
+    """The service window would end in a year of five digits."""
+    contact = caller.create()["id"]
+    recorded = caller.post(f"/api/contacts/{contact}/messages", message(timestamp="9999-12-31T16:00:00Z"))
+    assert recorded.data["timestamp"] == "9999-12-31T16:00:00Z"
+    assert caller.get(f"/api/contacts/{contact}").data["service_window_expires_at"] == "9999-12-31T23:59:59.999999Z"
