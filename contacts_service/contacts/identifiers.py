@@ -97,8 +97,8 @@ def store_identifiers(
         "account": account,
         "contact": contact["pk"],
         "said_at": said_at,
-        "first_seen_at": now,
-        "last_seen_at": now,
+        "first_seen_at": said_at or now,
+        "last_seen_at": said_at or now,
     }
     new = {Identifier(kind, value): True for kind, value in changes.items() if value}
     new |= dict.fromkeys(former, False)
@@ -134,6 +134,14 @@ def _take_over(row: Row) -> Any:
     values = {**columns_of(ContactIdentifier, {name: row[name] for name in changed}), "first_seen_at": first_seen_at}
     identifier = _is(row["account"], row["kind"], row["value"])
     return ContactIdentifier.update(values).where(identifier, is_own | is_free).returning(ContactIdentifier.value)
+
+
+@prepared
+def mark_seen(account: Any, values: list[list[Any]], contact_pk: Any, seen_at: Any, day: Any) -> Any:
+    """Set when a contact's identifiers were seen last, where that was before this day."""
+    is_old = (ContactIdentifier.contact == contact_pk) & (ContactIdentifier.last_seen_at < day)
+    seen = ContactIdentifier.update(columns_of(ContactIdentifier, {"last_seen_at": seen_at}))
+    return seen.where(_any_of(account, values), is_old)
 
 
 @prepared
