@@ -30,6 +30,10 @@ from contacts_service.db.prepared import Row, columns_of, prepared
 class IdentifierTaken(ConcurrentChange):
     """Another contact of the account has an identifier that a contact was to get."""
 
+    def __init__(self, contact_pk: int) -> None:
+        super().__init__()
+        self.contact_pk = contact_pk
+
 
 class Identifier(NamedTuple):
     """An identifier within an account."""
@@ -106,7 +110,7 @@ def store_identifiers(
     inserted = {Identifier(**row) for row in _insert([*rows.values()])} if rows else set()
     for each in rows.keys() - inserted:
         if not new[each] or not _take_over(rows[each]):
-            raise IdentifierTaken
+            raise IdentifierTaken(contact["pk"])
     if number := changes.get("phone_number"):
         _record_variants(contact["pk"], account, number)
     for kind, value in changes.items():
