@@ -152,6 +152,13 @@ def test_search_follows_every_change_of_a_contact(caller: Caller) -> None:
     assert caller.names(search="after") == []
 
 
+def test_username_is_searched(caller: Caller) -> None:
+    contact = caller.create("+1234567890", name="John Doe", username="The.Doctor")
+    assert caller.names(search="doctor john") == ["John Doe"]
+    caller.put(f"/api/contacts/{contact['id']}", {"username": None})
+    assert caller.names(search="doctor") == []
+
+
 def test_term_never_matches_across_two_fields(caller: Caller) -> None:
     caller.create("+1234567890", name="ab", profile_name="cd")
     assert caller.names(search="abcd") == []
