@@ -1,6 +1,7 @@
 """JSON whose numbers stay as they are spelled: integers of any size, and more digits than a double holds."""
 
 import json
+from functools import partial
 from typing import Any
 
 import orjson
@@ -23,15 +24,6 @@ def parse_int(digits: str) -> int:
     return int(digits) if len(digits) <= _MAX_DIGITS else ExactInt(digits)
 
 
-def loads(text: str) -> Any:
-    return _DECODER.decode(text)
-
-
-def dumps(value: Any) -> bytes:
-    """Write compact JSON. Raises TypeError for what JSON doesn't have."""
-    return orjson.dumps(value, _spelled, orjson.OPT_PASSTHROUGH_SUBCLASS)
-
-
 def _spelled(value: Any) -> orjson.Fragment:
     if isinstance(value, ExactFloat):
         return orjson.Fragment(value.digits)
@@ -40,4 +32,6 @@ def _spelled(value: Any) -> orjson.Fragment:
     raise TypeError(type(value).__name__)
 
 
-_DECODER = json.JSONDecoder(parse_float=ExactFloat, parse_int=parse_int)
+loads = json.JSONDecoder(parse_float=ExactFloat, parse_int=parse_int).decode
+dumps = partial(orjson.dumps, default=_spelled, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+"""Writes compact JSON as bytes."""
