@@ -129,7 +129,7 @@ def when_ready(server):  # noqa: ANN001, ANN201
 
     if _is_for_people:
         host, port = server.LISTENERS[0].sock.getsockname()[:2]
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
         sys.stderr.write(f"\n  API   {url}/api/contacts\n  docs  {url}/docs\n  data  {_settings.database_name}\n\n")
 
@@ -139,8 +139,9 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201
     try:
         prepare(worker.wsgi, announce=worker.age == 1)
     except InvalidSetting as error:
-        worker.log.critical("%s", error)
-        sys.exit(Arbiter.WORKER_BOOT_ERROR)  # The others end too.
+        if worker.age == 1:  # It ends the whole service. From two at once gunicorn would print a traceback.
+            worker.log.critical("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 def child_exit(server, worker):  # noqa: ANN001, ANN201, ARG001

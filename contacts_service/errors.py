@@ -3,7 +3,7 @@
 The error table of the documentation and the examples of the OpenAPI document are made from these classes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
@@ -143,7 +143,7 @@ class NotAcceptable(ServiceError):
 
 class ContactExists(ServiceError):
     status, code = 409, "contact_exists"
-    message = "A contact of this account already has this phone number or bsuid."
+    message = "A contact of this account already has one of these identifiers."
     example_errors = {"id": [CONTACT_ID]}
 
     def __init__(self, contact_id: str) -> None:
@@ -196,14 +196,17 @@ class ContactMerged(ServiceError):
 class VersionMismatch(ServiceError):
     """The entity changed since the caller read it.
 
-    ``current`` is the entity as it is now and ``etag`` its entity tag; both None if it doesn't exist.
+    ``current`` is the entity as it is now and ``etag`` its entity tag; both None if it doesn't exist. ``lock`` locks
+    it, or returns None if it was deleted meanwhile.
     """
 
     status, code, message = 412, "version_mismatch", "The current version is not the one in the request."
 
-    def __init__(self, current: dict[str, Any] | None, etag: str | None) -> None:
+    def __init__(
+        self, current: dict[str, Any] | None, etag: str | None, lock: Callable[[], Any] = lambda: True
+    ) -> None:
         super().__init__()
-        self.current, self.etag = current, etag
+        self.current, self.etag, self.lock = current, etag, lock
 
 
 class TokenExpired(ServiceError):

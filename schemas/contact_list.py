@@ -1,5 +1,6 @@
 """Reading contacts page by page."""
 
+from schemas.constants import MAX_SEARCH_WORDS
 from schemas.contacts import (
     TAG_PATTERN,
     ContactSummary,
@@ -32,9 +33,9 @@ class ContactListQuery(PageOrCursor):
     search = Text(
         max_length=1000,
         metadata={
-            "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name, the username or the phone number; case and accents don't matter. A phone number may be written in "
-            "any way.",
+            "description": f"Up to {MAX_SEARCH_WORDS} words that all have to appear, in any order and as any part, in "
+            "the name, the profile name, the username or the phone number; case and accents don't matter. A phone "
+            "number may be written in any way.",
             "example": "john",
         },
     )

@@ -4,7 +4,6 @@ import itertools
 import random
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from flask import Flask
 from helpers.caller import Caller
 from helpers.concurrency import run_concurrently
+from helpers.databases import wait_for_open_transactions
 from helpers.examples import ACCOUNT, FLOW_ID, OTHER_ACCOUNT, USER
 from helpers.keys import make_key
 from helpers.messages import message
@@ -24,17 +24,14 @@ from contacts_service.changes.use_cases import renew_feed
 from contacts_service.contacts import tombstones
 from contacts_service.contacts.tables import ChangeFeed, Contact, ContactTombstone
 from contacts_service.contacts.tombstones import RETENTION
+from contacts_service.db import pages
 from contacts_service.db.database import database, reading, writing
 
 
 def changes(caller: Caller, *, waits: bool = True, **query: object) -> dict[str, Any]:
-    """Read a page, once all transactions of the server ended, those of other tests too: the feed waits for them."""
+    """Read a page, by default once other tests' transactions can't hold up the feed."""
     if waits and database.kind == "postgresql":
-        with psycopg.connect(database.database, autocommit=True) as connection:
-            [newest] = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())").fetchone()
-            is_open = "SELECT pg_snapshot_xmin(pg_current_snapshot()) < %s::xid8"
-            while connection.execute(is_open, [newest]).fetchone() == (True,):
-                time.sleep(0.01)
+        wait_for_open_transactions(database.database)
     return caller.get("/api/changes", **query).data
 
 
@@ -172,7 +169,7 @@ def test_contact_that_comes_back_has_no_tombstone(caller: Caller) -> None:
 
 
 def test_page_ends_when_its_metadata_is_large_and_leads_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MAX_METADATA", 3000)
+    monkeypatch.setattr(pages, "PAGE_BYTES", 3000)
     queries.list_contacts.statements.clear()
     created = [caller.create(f"+123456780{number}", metadata={"text": "x" * 1400})["id"] for number in range(8)]
     reader = Reader(caller)

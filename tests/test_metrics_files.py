@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from helpers.databases import Databases
 from helpers.service import Service, call, serve
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from test_observability import metrics, workers_of
+
+from contacts_service.metrics import collect, merge_ended_workers
 
 pytestmark = pytest.mark.processes
 COUNTED = 'contacts_http_requests_total{method="GET",route="/api/contacts",status="200"}'
@@ -69,7 +73,6 @@ def test_killed_workers_leave_no_files_and_what_they_counted_stays(databases: Da
 
 def test_folder_of_a_killed_service_is_removed_by_the_next_start(databases: Databases, tmp_path: Path) -> None:
     url = databases.create("sqlite")
-    folders = []
     for name in ("killed", "other"):
         (tmp_path / name).mkdir()
     with serve(url, tmp_path / "other") as other:
@@ -77,7 +80,6 @@ def test_folder_of_a_killed_service_is_removed_by_the_next_start(databases: Data
             folders = [folder_of(other), folder_of(killed)]
             for process in [killed.process.pid, *workers_of(killed)]:
                 os.kill(process, signal.SIGKILL)
-        assert [folder.exists() for folder in folders] == [True, True]
         with serve(url, tmp_path / "killed") as third:
             assert [folder.exists() for folder in folders] == [True, False]
             assert folder_of(third).exists()
@@ -92,3 +94,24 @@ def test_series_of_alerts_exist_before_anything_happens(databases: Databases, tm
         assert found['contacts_errors_total{code="internal_error"}'] == 0
         assert found['contacts_errors_total{code="unauthenticated"}'] == 0
         assert found["contacts_database_faults_total"] == 0
+
+
+def test_files_are_not_merged_while_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that was read twice or not at all would look like a counter that began anew."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    key = mmap_key("contacts_errors_total", "contacts_errors_total", ["code"], ["not_found"], "Errors.")
+    for process in (1, 2, 3):
+        values = MmapedDict(str(tmp_path / f"counter_{process}.db"))
+        values.write_value(key, float(process), 0.0)
+        values.close()
+
+    def encode_and_merge(registry: CollectorRegistry) -> bytes:
+        merge_ended_workers(str(tmp_path), {3})
+        return generate_latest(registry)
+
+    expected = b'contacts_errors_total{code="not_found"} 6.0'
+    assert expected in collect(encode_and_merge)
+    assert len(list(tmp_path.glob("counter_*.db"))) == 3
+    merge_ended_workers(str(tmp_path), {3})
+    assert {file.name for file in tmp_path.glob("*.db")} == {"counter_3.db", "counter_ended.db"}
+    assert expected in collect(generate_latest)

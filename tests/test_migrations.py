@@ -19,6 +19,7 @@ from contacts_service.contacts.tables import (
     ContactDuplicate,
     ContactEvent,
     ContactIdentifier,
+    ContactMerge,
     ContactTag,
     ContactTombstone,
 )
@@ -35,6 +36,7 @@ MODELS = [
     Contact,
     ContactTag,
     ContactIdentifier,
+    ContactMerge,
     ContactDuplicate,
     Flow,
     Session,

@@ -13,14 +13,13 @@ from peewee import JOIN, SQL, Alias, Select, Tuple, Window, fn
 
 from contacts_service.changes.tokens import Place
 from contacts_service.contacts.tables import ALL_COLUMNS, ChangeFeed, Contact, ContactMerge, ContactTombstone
+from contacts_service.db import pages
 from contacts_service.db.accounts import of_account, of_accounts
 from contacts_service.db.database import database
 from contacts_service.db.prepared import prepared
 
 Accounts = list[str | None] | None
 """Only contacts of these accounts, None among them for those of no account; None for all contacts."""
-MAX_METADATA = 4 * 1024 * 1024
-"""Characters of metadata on a page, the last item's included or not: everything else of a contact is small."""
 _MAX_MERGED_ACCOUNTS = 50  # The changes of more accounts are sorted.
 # Relative to ChangeFeed.base: the first transaction that is still open, and the first that is yet to begin.
 _FIRST_OPEN = {"sqlite": SQL("1"), "postgresql": SQL("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")}
@@ -50,15 +49,15 @@ def read_feed(place: Any, tombstones_from: Any, accounts: Any) -> Any:
 
 @prepared
 def list_contacts(place: Any, bound: Any, accounts: Any, limit: Any) -> Any:
-    """Read whole contacts in the order of the feed, until their metadata is too much for a page."""
-    size = fn.LENGTH(Contact.metadata.cast("TEXT"))
+    """Read whole contacts in the order of the feed. The page ends with the one whose metadata fills it."""
+    size = database.byte_length(Contact.metadata)
     order = (Contact.change_seq, Contact.pk)
     read = fn.SUM(size).over(order_by=order, frame_type=Window.ROWS, start=Window.preceding())
     columns = (*ALL_COLUMNS, *order)
     page = _first(Contact, place, bound, accounts, limit)
     page = page.select(*columns, (read - size).alias("before"), read.alias("read")).alias("page")
     shown = [getattr(_Page, column.name) for column in columns]
-    query = _Page.select(*shown, page.c.read.alias("read")).from_(page).where(page.c.before < MAX_METADATA)
+    query = _Page.select(*shown, page.c.read.alias("read")).from_(page).where(page.c.before < pages.PAGE_BYTES)
     return query.order_by(_Page.change_seq, _Page.pk)
 
 

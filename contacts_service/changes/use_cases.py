@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from contacts_service.changes import queries
 from contacts_service.changes.tokens import Place, Token, decode_token, encode_token, fingerprint_of
 from contacts_service.contacts.writes import to_public
+from contacts_service.db import pages
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import reading, writing
 from contacts_service.db.prepared import InlineInt, Row
@@ -76,7 +77,7 @@ def _read_page(
     rows = sorted((row for row in (*contacts, *tombstones) if row["id"]), key=_place_of)
     has_more = len(rows) > limit
     rows = rows[:limit]
-    if contacts and contacts[-1]["read"] >= queries.MAX_METADATA:  # Others may come before the next tombstone.
+    if contacts and contacts[-1]["read"] >= pages.PAGE_BYTES:  # Others may come before the next tombstone.
         rows, has_more = [row for row in rows if _place_of(row) <= _place_of(contacts[-1])], True
     return rows, has_more
 

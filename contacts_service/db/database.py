@@ -83,7 +83,7 @@ def _use_case(*, writes: bool) -> Iterator[None]:
         return
     holds_slot = backend.bulkhead.enter()
     BUSY_CONNECTIONS.inc()
-    began = perf_counter()
+    backend.use_case.began = began = perf_counter()
     try:
         with backend.writer_turn() if writes else nullcontext():
             if backend.is_closed() or backend.is_stale():
@@ -112,12 +112,11 @@ def close_connection() -> None:
         OPEN_CONNECTIONS.dec()
 
 
-def _raise_if_fault(error: BaseException | None) -> None:
+def _raise_if_fault(error: BaseException) -> None:
     """Raise Unavailable if the database is at fault. What we asked wrongly is a bug and stays as it is."""
-    fault, cause = None, error
-    while cause is not None:
-        fault = cause if database.is_fault(cause) else fault  # The first of them: others may have followed from it.
-        cause = cause.__cause__ or cause.__context__
+    fault: BaseException | None = error
+    while fault is not None and not database.is_fault(fault):
+        fault = fault.__cause__ or fault.__context__  # An error may have followed from the fault.
     if fault is None:
         return
     DATABASE_FAULTS.inc()

@@ -36,6 +36,7 @@ _CAUSES = {
     sqlite3.SQLITE_NOTADB: "The file of the database holds something else.",
     sqlite3.SQLITE_ERROR: "The database lacks the service's tables.",
 }
+_STEPS = 50_000  # Of SQLite's virtual machine, between two looks at the clock: about a millisecond.
 _PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
 
 
@@ -81,6 +82,7 @@ class SqliteBackend(Backend, SqliteDatabase):
             isolation_level=None,
             check_same_thread=False,  # The garbage collector closes the connections of threads that ended.
         )
+        connection.set_progress_handler(self._is_overdue, _STEPS)
         try:
             self._state.file = _file_identity(self.database)
             self._add_conn_hooks(connection)
@@ -88,6 +90,10 @@ class SqliteBackend(Backend, SqliteDatabase):
             connection.close()
             raise
         return connection
+
+    def _is_overdue(self) -> bool:
+        """Whether a use case took longer than the database timeout: then its statement fails with SQLITE_INTERRUPT."""
+        return bool(time.perf_counter() - self.use_case.began > self._timeout)
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:
         # Processes that switch a new file to WAL at the same time get SQLITE_BUSY, and the busy timeout doesn't
@@ -129,15 +135,19 @@ class SqliteBackend(Backend, SqliteDatabase):
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[None]:
-        """Switch foreign keys off: a step that rebuilds a table would delete the rows that refer to it.
+        """Wait as long as a step takes, and switch foreign keys off.
 
+        A step that rebuilds a table would delete the rows that refer to it.
         SQLite can't switch this within a transaction (sqlite.org/foreignkeys.html).
         """
         self.pragma("foreign_keys", 0)
+        connection = self.connection()
+        connection.set_progress_handler(None, 0)  # A step takes as long as it takes.
         try:
             yield
         finally:
             if not self.is_closed():  # A fault closed it, and a pragma would open another that no one counts.
+                connection.set_progress_handler(self._is_overdue, _STEPS)
                 self.pragma("foreign_keys", 1)
 
     def check_migrated(self) -> None:
