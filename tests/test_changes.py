@@ -19,7 +19,6 @@ from helpers.keys import make_key
 from helpers.messages import message
 from prometheus_client import REGISTRY
 
-from contacts_service.changes import queries
 from contacts_service.changes.use_cases import renew_feed
 from contacts_service.contacts import tombstones
 from contacts_service.contacts.tables import ChangeFeed, Contact, ContactTombstone
@@ -170,15 +169,13 @@ def test_contact_that_comes_back_has_no_tombstone(caller: Caller) -> None:
 
 def test_page_ends_when_its_metadata_is_large_and_leads_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PAGE_BYTES", 3000)
-    queries.list_contacts.statements.clear()
     created = [caller.create(f"+123456780{number}", metadata={"text": "x" * 1400})["id"] for number in range(8)]
-    reader = Reader(caller)
+    reader = Reader(caller, limit=8)
     sizes = []
     while (page := reader.page())["has_more"]:
         sizes.append(len(page["items"]))
-    queries.list_contacts.statements.clear()
     assert set(reader.copy) == set(created)
-    assert set(sizes) == {3}
+    assert set(sizes) == {2}, "halved until it fits"
 
 
 def test_account_filter_shows_that_account_alone(caller: Caller) -> None:

@@ -9,11 +9,10 @@ import secrets
 from functools import reduce
 from typing import Any
 
-from peewee import JOIN, SQL, Alias, Select, Tuple, Window, fn
+from peewee import JOIN, SQL, Alias, Select, Tuple, fn
 
 from contacts_service.changes.tokens import Place
 from contacts_service.contacts.tables import ALL_COLUMNS, ChangeFeed, Contact, ContactMerge, ContactTombstone
-from contacts_service.db import pages
 from contacts_service.db.accounts import of_account, of_accounts
 from contacts_service.db.database import database
 from contacts_service.db.prepared import prepared
@@ -25,7 +24,6 @@ _MAX_MERGED_ACCOUNTS = 50  # The changes of more accounts are sorted.
 _FIRST_OPEN = {"sqlite": SQL("1"), "postgresql": SQL("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")}
 _FIRST_FUTURE = {"sqlite": SQL("1"), "postgresql": SQL("pg_snapshot_xmax(pg_current_snapshot())::text::bigint")}
 _CURRENT = {"sqlite": SQL("0"), "postgresql": SQL("pg_current_xact_id()::text::bigint")}
-_Page = Contact.alias("page")
 
 
 @prepared(one=True)
@@ -47,18 +45,18 @@ def read_feed(place: Any, tombstones_from: Any, accounts: Any) -> Any:
     )
 
 
+@prepared(one=True)
+def measure_contacts(place: Any, bound: Any, accounts: Any, limit: Any) -> Any:
+    """Add up the bytes of the metadata of the first contacts after a place."""
+    size = database.byte_length(Contact.metadata).alias("size")
+    near = _first(Contact, place, bound, accounts, limit).select(size).alias("near")
+    return Select([near], [fn.SUM(near.c.size).alias("bytes")])
+
+
 @prepared
 def list_contacts(place: Any, bound: Any, accounts: Any, limit: Any) -> Any:
-    """Read whole contacts in the order of the feed. The page ends with the one whose metadata fills it."""
-    size = database.byte_length(Contact.metadata)
-    order = (Contact.change_seq, Contact.pk)
-    read = fn.SUM(size).over(order_by=order, frame_type=Window.ROWS, start=Window.preceding())
-    columns = (*ALL_COLUMNS, *order)
-    page = _first(Contact, place, bound, accounts, limit)
-    page = page.select(*columns, (read - size).alias("before"), read.alias("read")).alias("page")
-    shown = [getattr(_Page, column.name) for column in columns]
-    query = _Page.select(*shown, page.c.read.alias("read")).from_(page).where(page.c.before < pages.PAGE_BYTES)
-    return query.order_by(_Page.change_seq, _Page.pk)
+    """Read whole contacts in the order of the feed."""
+    return _first(Contact, place, bound, accounts, limit).select(*ALL_COLUMNS, Contact.change_seq, Contact.pk)
 
 
 @prepared

@@ -67,19 +67,22 @@ def _read_page(
     place: Place, tombstones_from: int, feed: Row, accounts: queries.Accounts, limit: int
 ) -> tuple[list[Row], bool]:
     """Read contacts and tombstones in one order. Returns them and whether there are more."""
-    contacts, tombstones = [], []
-    span = (feed["bound"], accounts, InlineInt(limit + 1))
+    span = (feed["bound"], accounts)
+    rows: list[Row] = []
+    size = limit
     if feed["has_contacts"]:
-        contacts = queries.list_contacts(place, *span)
+        while size > 1 and (queries.measure_contacts(place, *span, InlineInt(size))["bytes"] or 0) > pages.PAGE_BYTES:
+            size //= 2
+        rows = queries.list_contacts(place, *span, InlineInt(size + 1))
+    is_cut = size < limit and len(rows) > size
+    rows = rows[:size] if is_cut else rows
     if feed["has_tombstones"]:
-        tombstones = queries.list_tombstones(place, tombstones_from, *span)
+        tombstones = queries.list_tombstones(place, tombstones_from, *span, InlineInt(limit + 1))
         _require_tombstones(place, tombstones_from, tombstones[0]["horizon"])
-    rows = sorted((row for row in (*contacts, *tombstones) if row["id"]), key=_place_of)
-    has_more = len(rows) > limit
-    rows = rows[:limit]
-    if contacts and contacts[-1]["read"] >= pages.PAGE_BYTES:  # Others may come before the next tombstone.
-        rows, has_more = [row for row in rows if _place_of(row) <= _place_of(contacts[-1])], True
-    return rows, has_more
+        last = _place_of(rows[-1]) if is_cut and rows else None  # Contacts may come before later tombstones.
+        rows += [row for row in tombstones if row["id"] and (last is None or _place_of(row) < last)]
+        rows.sort(key=_place_of)
+    return rows[:limit], is_cut or len(rows) > limit
 
 
 def _place_of(row: Row) -> Place:
@@ -90,10 +93,10 @@ def _to_items(rows: list[Row]) -> list[Row]:
     now = datetime.now(UTC)
     items = []
     for row in rows:
-        is_deleted = "merged_into" in row
-        item = {"id": row["id"], "deleted": is_deleted, "merged_into": row.get("merged_into"), "contact": None}
-        if not is_deleted:
-            del row["change_seq"], row["read"]
-            item["contact"] = to_public(row, now)
+        if "merged_into" in row:
+            item = {"id": row["id"], "deleted": True, "merged_into": row["merged_into"], "contact": None}
+        else:
+            del row["change_seq"]
+            item = {"id": row["id"], "deleted": False, "merged_into": None, "contact": to_public(row, now)}
         items.append(item)
     return items

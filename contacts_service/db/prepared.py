@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial, wraps
 from typing import Any, NoReturn
 
-from peewee import SQL, Alias, Field, FieldAlias, Node
+from peewee import SQL, Alias, Field, Node
 
 from contacts_service.db.database import database
 
@@ -161,7 +161,6 @@ def columns_of(model: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 def _conversion_of(column: Any) -> Convert | None:
     node = column.unwrap() if isinstance(column, Alias) else column
-    node = node.field if isinstance(node, FieldAlias) else node
     if isinstance(node, Field):
         convert: Convert | None = database.conversions.get(type(node), node.python_value)
         return convert
