@@ -150,6 +150,7 @@ def test_missing_tables_are_503_once_and_then_recreated(kind: str, url: str, cal
             for name in (
                 "contact_identifier",
                 "contact_duplicate",
+                "contact_merge",
                 "early_status",
                 "flow",
                 "api_key",
