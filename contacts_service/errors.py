@@ -136,7 +136,7 @@ class NotAcceptable(ServiceError):
 
 class ContactExists(ServiceError):
     status, code = 409, "contact_exists"
-    message = "A contact of this account already has this phone number or bsuid."
+    message = "A contact of this account already has one of these identifiers."
     example_errors = {"id": [CONTACT_ID]}
 
     def __init__(self, contact_id: str) -> None:

@@ -35,8 +35,8 @@ def create_contact(
     require_account(allowed_accounts, account_id)
     try:
         return to_public(insert(account_id, fields))
-    except IdentifierTaken:
-        raise_identifier_taken(account_id, fields)
+    except IdentifierTaken as error:
+        raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
         raise  # The contact that had the identifier was deleted between the two queries.
 
 

@@ -88,12 +88,13 @@ def insert(
     return created
 
 
-def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_id: str | None = None) -> None:
+def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_pk: int | None = None) -> None:
     """Raise ContactExists or IdentityConflict if other contacts of the account have these identifiers."""
     values = [[value] if (value := fields.get(kind)) else [] for kind in IDENTIFIER_KINDS]
     owners = find_owners(account_id or NO_ACCOUNT, values)
-    ids = {row["id"] for row in owners if row["current"] or row["kind"] != "phone_number"} - {except_id}
-    if ids:
+    # A former phone number is free.
+    taken = [row for row in owners if row["current"] or row["kind"] != "phone_number"]
+    if ids := {row["id"] for row in taken if row["pk"] != except_pk}:
         raise ContactExists(ids.pop()) if len(ids) == 1 else IdentityConflict(sorted(ids))
 
 
@@ -124,8 +125,8 @@ def update(
         changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
     try:
         return to_public(change(before, changes))
-    except IdentifierTaken:
-        raise_identifier_taken(before["account_id"], changes, except_id=contact_id)
+    except IdentifierTaken as error:
+        raise_identifier_taken(before["account_id"], changes, except_pk=error.contact_pk)
         raise  # The contact that had the identifier was deleted between the two queries.
 
 

@@ -37,7 +37,10 @@ def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> D
 def document_idempotency(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     """Say that a POST may be sent again under its Idempotency-Key."""
     if method == "post":
-        what = "Within 24 hours the same request with the same key does nothing and answers the first answer again."
+        what = (
+            "Within 24 hours the same request with the same key does nothing and answers the first answer again, or "
+            "404 `contact_not_found` once the contact that it tells of was deleted."
+        )
         _add_header(doc, "Idempotency-Key", what, "order-4711-welcome", pattern=f"^{KEY_PATTERN}$", maxLength=255)
         # Not found: the contact that the first response tells of was deleted.
         _declare(doc_info, "retry_in_progress", "idempotency_key_reused", "contact_not_found")
@@ -63,7 +66,7 @@ def document_etags(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
             _add_header(doc, "If-None-Match", "Answer 304 if this is still the ETag.", '"3"')
             doc["responses"]["304"] = {"description": "What the caller has is current"}
         else:
-            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", pattern=r"^\*$")
+            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", enum=["*"])
     for status, response in doc["responses"].items():
         if int(status) < 400 and method != "delete":
             _response_header(response, "ETag", "The version, for If-Match and If-None-Match.", '"3"')
