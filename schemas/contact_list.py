@@ -1,9 +1,6 @@
 """Reading contacts page by page."""
 
-from typing import Any
-
-from marshmallow import ValidationError, fields, validate, validates_schema
-
+from schemas.constants import MAX_SEARCH_WORDS
 from schemas.contacts import (
     TAG_PATTERN,
     ContactSummary,
@@ -13,13 +10,12 @@ from schemas.contacts import (
     phone_number_field,
     text_field,
 )
-from schemas.envelope import Query, cursor_page_of, items_per_page, page_number
+from schemas.envelope import PageOrCursor, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
-from schemas.fields import UUID_PATTERN, CommaSeparated, Text, UuidOrNone
+from schemas.fields import UUID_PATTERN, Choice, CommaSeparated, Text, UuidOrNone
 
 
-class ContactListQuery(Query):
-    page = page_number("Page number, by default 1; not with cursor.")
+class ContactListQuery(PageOrCursor):
     cursor = Text(
         max_length=1000,
         min_length=1,
@@ -29,16 +25,17 @@ class ContactListQuery(Query):
         },
     )
     limit = items_per_page(20)
-    sort = fields.String(
-        validate=validate.OneOf(["recent", "created"]),
-        metadata={"description": "recent: newest message first; created: oldest contact first.", "example": "recent"},
+    sort = Choice(
+        "ContactSort",
+        ["recent", "created"],
+        metadata={"description": "recent: newest message first; created: oldest contact first."},
     )
     search = Text(
         max_length=1000,
         metadata={
-            "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name, the username or the phone number; case and accents don't matter. A phone number may be written in "
-            "any way.",
+            "description": f"Up to {MAX_SEARCH_WORDS} words that all have to appear, in any order and as any part, in "
+            "the name, the profile name, the username or the phone number; case and accents don't matter. A phone "
+            "number may be written in any way.",
             "example": "john",
         },
     )
@@ -55,10 +52,12 @@ class ContactListQuery(Query):
         metadata={"description": "Only those with any of these tags, separated by commas.", "example": "vip,new"},
     )
     phone_number = phone_number_field()
-    bsuid = bsuid_field("Only the contact with this business-scoped user id.")
-    parent_bsuid = parent_bsuid_field("Only the contact with this id across business portfolios.")
-    external_id = external_id_field("Only the contact with this key of yours.")
-    username = text_field("Only contacts with exactly this WhatsApp username.", "john.doe", min_length=1)
+    bsuid = bsuid_field("Only the contact with this business-scoped user id.", allow_none=False)
+    parent_bsuid = parent_bsuid_field("Only the contact with this id across business portfolios.", allow_none=False)
+    external_id = external_id_field("Only the contact with this key of yours.", allow_none=False)
+    username = text_field(
+        "Only contacts with exactly this WhatsApp username.", "john.doe", min_length=1, allow_none=False
+    )
     ids = CommaSeparated(
         item_pattern=UUID_PATTERN.pattern,
         max_items=100,
@@ -66,10 +65,5 @@ class ContactListQuery(Query):
         metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
     )
 
-    @validates_schema
-    def _require_page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
-        if "page" in data and "cursor" in data:
-            raise ValidationError("Send page or cursor, not both.", "cursor")
 
-
-ContactPage = cursor_page_of(ContactSummary, "ContactPage")
+ContactPage = page_of(ContactSummary, "ContactPage")

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from flask import Flask
 from helpers.caller import UUID, Caller
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID, USER
 
@@ -280,3 +281,18 @@ def test_malformed_identifier_is_400(caller: Caller, field: str, value: str) -> 
         assert (response.status, list(response.errors)) == (400, [field])
     assert list(caller.get("/api/contacts", **{field: value}).errors) == [field]
     assert caller.create("+1234567890", external_id="x" * 255, bsuid="US." + "a" * 128)["external_id"] == "x" * 255
+
+
+NUMBERS = "9007199254740993.0", "1.10", "1e22", "3.14159265358979323846", "0.10000000000000001", "9" * 400, "-0.0", "5"
+
+
+def test_numbers_of_metadata_are_kept_as_they_are_spelled(app: Flask) -> None:
+    client = app.test_client()
+    spelled = ",".join(f'"{place}":{number}' for place, number in enumerate(NUMBERS))
+    body = f'{{"phone_number": "+1234567890", "metadata": {{{spelled}}}}}'
+    created = client.post("/api/contacts", data=body, content_type="application/json")
+    assert f"{{{spelled}}}" in created.text
+    path = created.headers["Location"]
+    merged = client.patch(path, data='{"metadata": {"z": 2.50}}', content_type="application/json")
+    assert f'{{{spelled},"z":2.50}}' in merged.text, "also those that the patch doesn't name"
+    assert client.get(path).text == merged.text

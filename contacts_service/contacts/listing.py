@@ -14,6 +14,7 @@ from contacts_service.contacts.writes import to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import reading
 from contacts_service.errors import InvalidRequest
+from schemas.constants import MAX_SEARCH_WORDS
 
 _CURSOR_VERSION = 1
 _DIGEST_BYTES = 6
@@ -44,7 +45,10 @@ def list_contacts(  # noqa: PLR0913 - The query parameters of the list.
     fingerprint = orjson.dumps([sort, search, ids, tags, sorted(equal.items())])
     after = _decode_cursor(cursor, fingerprint) if cursor else None
     offset = 0 if after else ((page or 1) - 1) * limit
-    filters = Filters(allowed_accounts, equal, ids, tags, alternatives(search))
+    searches = alternatives(search)
+    if any(len(terms) > MAX_SEARCH_WORDS for terms in searches):
+        raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
+    filters = Filters(allowed_accounts, equal, ids, tags, searches)
     total, rows = read_page(filters, Span(limit + 1, offset or None, after), is_recent=sort == "recent")
     now = datetime.now(UTC)
     items = [to_public(row, now) for row in rows[:limit]]

@@ -13,6 +13,7 @@ from contacts_service.contacts.tables import IDENTIFIER_KINDS, NO_ACCOUNT, Conta
 from contacts_service.contacts.writes import change
 from contacts_service.db.actor import actor
 from contacts_service.db.database import database
+from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document
 from contacts_service.db.prepared import Row
 from contacts_service.errors import InvalidRequest
@@ -142,7 +143,8 @@ def _end(contact: Row) -> None:
 
 def encoded(model: Any, row: Row) -> Row:
     """Write a row as JSON can hold it; ``decoded`` reads it."""
-    return {name: model._meta.combined[name].db_value(value) for name, value in row.items()}  # noqa: SLF001 - The same.
+    values = {name: model._meta.combined[name].db_value(value) for name, value in row.items()}  # noqa: SLF001 - The same.
+    return {name: str(value) if isinstance(value, JSONText) else value for name, value in values.items()}
 
 
 def decoded(model: Any, row: Row) -> Row:

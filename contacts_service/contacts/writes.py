@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 import uuid_utils
@@ -35,6 +36,7 @@ from contacts_service.errors import (
 # WhatsApp lets a business answer freely for 24 hours after the user's last message (Cloud API, "Customer service
 # windows").
 SERVICE_WINDOW = timedelta(hours=24)
+_LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
 _NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags"}
@@ -43,7 +45,7 @@ _NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags"}
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
     """Turn a row into what callers see, in place."""
     last_inbound_at = contact["last_inbound_at"]
-    expires_at = None if last_inbound_at is None else last_inbound_at + SERVICE_WINDOW
+    expires_at = None if last_inbound_at is None else last_inbound_at + min(SERVICE_WINDOW, _LAST - last_inbound_at)
     contact["service_window_open"] = expires_at is not None and (now or datetime.now(UTC)) < expires_at
     contact["service_window_expires_at"] = expires_at
     for name in _INTERNAL_NAMES:
@@ -162,7 +164,7 @@ def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) ->
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     current = to_public(contact)
-    return VersionMismatch(current, contact_etag(current))
+    return VersionMismatch(current, contact_etag(current), partial(lock_contact, current["id"], None))
 
 
 def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
