@@ -9,7 +9,15 @@ from typing import Any
 import uuid_utils
 from peewee import fn
 
-from contacts_service.contacts.tables import IDENTIFIER_KINDS, NO_ACCOUNT, Contact, ContactIdentifier, ContactMerge
+from contacts_service.contacts.events import record_merge
+from contacts_service.contacts.tables import (
+    IDENTIFIER_KINDS,
+    NO_ACCOUNT,
+    Contact,
+    ContactEvent,
+    ContactIdentifier,
+    ContactMerge,
+)
 from contacts_service.contacts.writes import change
 from contacts_service.db.actor import actor
 from contacts_service.db.database import database
@@ -23,6 +31,7 @@ FILLED = ("username", "name", "profile_name", "avatar_url", "assigned_to")
 """Columns that the source fills where the survivor has nothing; so it does with identifiers."""
 _UNITED = ("metadata", "tags", "marketing_opt_out")
 _MAX_TAGS = 50
+_MAX_EVENTS = 10_000  # Of the source that come back when the merge is undone, the newest.
 _FORGOTTEN_EACH_TIME = 10
 
 
@@ -35,9 +44,12 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
     """
     changes = merged_columns(survivor, source, values)
     identifiers = ContactIdentifier.select().where(ContactIdentifier.contact == source["pk"]).dicts()
+    events = ContactEvent.select().where(ContactEvent.contact == source["pk"]).order_by(ContactEvent.version.desc())
+    events = events.limit(_MAX_EVENTS).dicts()
     snapshot = {
         "contact": encoded(Contact, source),
         "identifiers": [encoded(ContactIdentifier, row) for row in identifiers],
+        "events": [encoded(ContactEvent, row) for row in events],
         "filled": filled_columns(survivor, source),
         "metadata": [key for key in source["metadata"].parsed() if key not in survivor["metadata"].parsed()],
         "tags": [tag for tag in source["tags"].parsed() if tag not in survivor["tags"].parsed()],
@@ -59,7 +71,9 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
     _end(source)
     # The table of identifiers is right already; the columns follow it.
     current = {kind: changes[kind] for kind in IDENTIFIER_KINDS if kind in changes}
-    return change({**survivor, **current}, changes)
+    merged = change({**survivor, **current}, changes)
+    record_merge(merged, "merged")
+    return merged
 
 
 def merged_columns(survivor: Row, source: Row, values: dict[str, Any] | None = None) -> Row:

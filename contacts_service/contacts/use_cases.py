@@ -9,6 +9,7 @@ from typing import Any
 from contacts_service.contacts import queries
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
+from contacts_service.contacts.tombstones import delete_expired_tombstones
 from contacts_service.contacts.writes import (
     insert,
     or_not_found,
@@ -59,3 +60,4 @@ def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expect
         raise_why_not_written(contact_id, allowed_accounts)
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
+    delete_expired_tombstones()

@@ -53,6 +53,9 @@ class Backend:
         """Let the writers of this process into the database one after the other. Raises Unavailable."""
         return nullcontext()
 
+    def lock_out_writers(self, table: str) -> None:
+        """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
+
     def lock_key(self, key: str) -> None:
         """Wait until no other transaction holds this key, and hold it until this transaction ends."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from apispec import APISpec
 
 from contacts_service.errors import RETRY_AFTER_SECONDS, ServiceError, documented_errors
-from contacts_service.web.auth import SCOPE_OF_METHOD
+from contacts_service.web.auth import MAX_ACTOR_LENGTH, SCOPE_OF_METHOD
 from contacts_service.web.idempotency import KEY_PATTERN
 from schemas.envelope import ErrorAnswer
 from schemas.examples import REQUEST_ID
@@ -23,6 +23,14 @@ def document_security(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     docstring = doc_info["docstring"]
     docstring["description"] = f"{docstring.get('description', '')}\n\nA key needs the scope `{scope}`.".strip()
     _declare(doc_info, "unauthenticated", "account_forbidden", "local_only", "scope_missing")
+    return doc
+
+
+def document_actor(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  # noqa: ARG001
+    """Say that a write may name whom it is made for."""
+    if method != "get":
+        what = "Whom the caller acts for, such as the person who clicked; events of contacts show it."
+        _add_header(doc, "X-Actor", what, "jane@example.com", minLength=1, maxLength=MAX_ACTOR_LENGTH)
     return doc
 
 
