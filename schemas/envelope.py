@@ -12,8 +12,8 @@ class Query(Schema):
     """Query parameters. Only those that were sent are visited: of the list's twelve that saves 20 of 500 µs."""
 
     def load(self, data: Any, **kwargs: Any) -> Any:
-        visited = _visiting(type(self), frozenset(self.fields.keys() & data.keys()))
-        return super(Query, visited).load(data, **kwargs)
+        sent = self.fields.keys() & data.keys() if isinstance(data, dict) else self.fields.keys()
+        return super(Query, _visiting(type(self), frozenset(sent))).load(data, **kwargs)
 
 
 @lru_cache(maxsize=256)

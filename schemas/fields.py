@@ -171,6 +171,18 @@ class StrictBoolean(fields.Boolean):
         return value
 
 
+class QueryBoolean(fields.String):
+    """In a query: the word true or false."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"enum": ["true", "false"], **kwargs.pop("metadata", {})}, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if value not in ("true", "false"):
+            raise ValidationError("Not true or false.")
+        return value == "true"
+
+
 class BoundedList(fields.List[Any]):
     """A list of at most ``max_items``. A longer one is refused before its items are looked at."""
 

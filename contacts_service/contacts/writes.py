@@ -8,6 +8,7 @@ import uuid_utils
 
 from contacts_service.contacts.etags import contact_etag
 from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
+from contacts_service.contacts.metadata_terms import store_terms
 from contacts_service.contacts.queries import (
     Versions,
     get_contact,
@@ -33,7 +34,7 @@ from contacts_service.errors import (
 SERVICE_WINDOW = timedelta(hours=24)
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
-_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags"}
+_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
@@ -79,6 +80,7 @@ def insert(
     store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
     if values["tags"]:
         replace_tags(created["pk"], values["tags"])
+    store_terms(created["pk"], account_id, {}, values["metadata"])
     return created
 
 
@@ -103,14 +105,13 @@ def update(
 
     Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
     """
-    merges_metadata = merge and "metadata" in changes
-    if not merges_metadata and not changes.keys() & _NEED_CONTACT:
+    if not changes.keys() & _NEED_CONTACT:
         changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
         return to_public(changed) if changed else raise_why_not_written(contact_id, allowed_accounts)
     before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)
     if expected is not None and before["version"] not in expected:
         raise version_mismatch(before)
-    if merges_metadata:
+    if merge and "metadata" in changes:
         changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
     try:
         return to_public(change(before, changes))
@@ -143,6 +144,8 @@ def change(
         changes = {**changes, "search_text": searchable(**{name: after[name] for name in _SEARCHED})}
     if "tags" in changes:
         replace_tags(before["pk"], changes["tags"])
+    if "metadata" in changes:
+        store_terms(before["pk"], before["account_id"], before["metadata"], changes["metadata"])
     return {**before, **update_contact(before["id"], None, None, changes, now)}
 
 
