@@ -45,6 +45,7 @@ from contacts_service.db.prepared import InlineInt, Row, prepared
 _MIN_DENSE_MATCHES = 200  # Fewer matches are sorted within a millisecond.
 _MAX_MERGED_ACCOUNTS = 50  # The contacts of a key with more accounts are sorted.
 _WALK_FACTOR = 8  # How many times the expected rows a walk looks at.
+_UNREACHED = SQL(str(10**12))  # A limit that keeps planners from dissolving a subquery into the query around it.
 # How far the contacts of each index are counted to find the one that has the fewest: by steps, as a small one ends it.
 _COUNTED = (1000, 30_000, 1_000_000)
 _FEW = {"ids", "username", *IDENTIFIER_KINDS}
@@ -208,7 +209,7 @@ def _count_some(filters: Filters, names: Names, limit: Any) -> Any:
     rows = lookup(filters, min(names))
     rows = (matching(filters, names) if rows is None else rows).select(SQL("1"))
     rows = rows if limit is None else rows.limit(limit)
-    return Select([rows.alias("some")], [SQL("COUNT(*)").alias("total")])
+    return Select([rows.alias("some")], [SQL("COUNT(*)").alias("total")]).bind(database)
 
 
 def _count_query(filters: Filters, plan: Any) -> Any:
@@ -216,7 +217,7 @@ def _count_query(filters: Filters, plan: Any) -> Any:
     if not plan.compared:
         return matching(filters, plan.looked_up).select(total)
     rows = _fenced(filters, plan)
-    return Select([rows], [total]).where(*_comparisons(filters, plan, rows))
+    return Select([rows], [total]).where(*_comparisons(filters, plan, rows)).bind(database)
 
 
 _count_matching = prepared(_count_query, one=True, replan=True)
@@ -226,7 +227,7 @@ _count_assigned_to = prepared(_count_query, one=True)
 def _page(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
     order = ORDERS[sort]
     if plan.walked is None and not plan.is_fenced:
-        query = matching(filters, plan.looked_up).where(*_after(sort, span, Contact))
+        query = _where(matching(filters, plan.looked_up), _after(sort, span, Contact))
         if span.offset is None:
             return query.select(*SUMMARY_COLUMNS).order_by(*order(Contact)).limit(span.limit)
         found = query.select(Contact.id).order_by(*order(Contact))
@@ -235,11 +236,15 @@ def _page(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
         # SQLite keeps the order of one subquery, and would otherwise read it to its end.
         is_sorted = plan.walked is not None and database.kind == "sqlite" and len(filters.allowed_accounts or ()) <= 1
         after = _after(sort, span, rows.c) if plan.walked is None else []
-        found = Select([rows], [rows.c.id]).where(*_comparisons(filters, plan, rows), *after)
+        found = _where(Select([rows], [rows.c.id]), [*_comparisons(filters, plan, rows), *after])
         found = found if is_sorted else found.order_by(*order(rows.c))
     ids = found.limit(span.limit)
     ids = ids if span.offset is None else ids.offset(span.offset)
     return Contact.select(*SUMMARY_COLUMNS).where(Contact.id.in_(ids)).order_by(*order(Contact))
+
+
+def _where(query: Any, conditions: list[Node]) -> Any:
+    return query.where(*conditions) if conditions else query
 
 
 def _after(sort: str, span: Any, columns: Any) -> list[Node]:
@@ -269,8 +274,8 @@ def _columns(plan: Any) -> list[Any]:
 
 
 def _fenced(filters: Filters, plan: Any) -> Any:
-    """The contacts that are looked up, as a table that neither planner dissolves into the query around it."""
-    return matching(filters, plan.looked_up).select(*_columns(plan)).offset(SQL("0")).alias("near")
+    """The contacts that are looked up, as a table."""
+    return matching(filters, plan.looked_up).select(*_columns(plan)).limit(_UNREACHED).alias("near")
 
 
 def _first_rows(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
@@ -278,8 +283,9 @@ def _first_rows(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
     order, after = ORDERS[sort], _after(sort, span, Contact)
     accounts = [[account] for account in filters.allowed_accounts] if filters.allowed_accounts else [None]
     queries = [matching(filters._replace(allowed_accounts=each), plan.looked_up) for each in accounts]  # type: ignore[arg-type]
-    queries = [query.where(*after) if after else query for query in queries]
-    queries = [query.select(*_columns(plan)).order_by(*order(Contact)).limit(plan.walked) for query in queries]
+    queries = [
+        _where(query, after).select(*_columns(plan)).order_by(*order(Contact)).limit(plan.walked) for query in queries
+    ]
     if len(queries) == 1:
         return queries[0].alias("near")
     parts = [Select([query.alias(f"near_{number}")], [SQL("*")]) for number, query in enumerate(queries)]

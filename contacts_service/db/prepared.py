@@ -85,9 +85,10 @@ def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> A
     """Turn a function that builds a query into one that runs it and returns its rows as dicts.
 
     ``build`` is called once for each shape of its arguments: which are None, true or false, how long sequences are,
-    which keys dicts have. Values are Parameters; named tuples keep their type, and a dict is columns with their values. A query without
-    RETURNING returns no rows. With ``one`` the first row is returned, or None. PostgreSQL keeps a plan for any values;
-    ``replan`` is for queries whose best plan depends on the values. Arguments of other types raise TypeError.
+    which keys dicts have. Values are Parameters; named tuples keep their type, and a dict is columns with their values.
+    A query without RETURNING returns no rows. With ``one`` the first row is returned, or None. PostgreSQL keeps a plan
+    for any values; ``replan`` is for queries whose best plan depends on the values. Arguments of other types raise
+    TypeError.
     """
     if build is None:
         return partial(prepared, one=one, replan=replan)
