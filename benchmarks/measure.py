@@ -29,7 +29,7 @@ _PROFILED = ("get", "list", "search: 1 match", "record a message")
 # Fields that differ between two writes.
 _VOLATILE_FIELDS = {
     *("id", "next_cursor", "created_at", "updated_at", "version", "timestamp", "phone_number", "wa_message_id"),
-    *("name", "assigned_to", "unread_count", "last_message_at", "last_inbound_at"),
+    *("name", "assigned_to", "unread_count", "last_message_at", "last_inbound_at", "service_window_expires_at"),
 }
 
 

@@ -11,6 +11,7 @@ from contacts_service.db.database import close_connection, connect, database
 from contacts_service.errors import Unavailable
 from contacts_service.flows import views as flows
 from contacts_service.keys.keyring import Keyring
+from contacts_service.merges import views as merges
 from contacts_service.messages import views as messages
 from contacts_service.sessions import views as sessions
 from contacts_service.settings import MAX_BODY_BYTES, Settings
@@ -36,7 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["keyring"] = Keyring()
     register_error_handlers(app)
     api = create_api(app)
-    for resource in (contacts, messages, sessions, flows, health):
+    for resource in (contacts, merges, messages, sessions, flows, health):
         api.register_blueprint(resource.blueprint)
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)

@@ -24,7 +24,7 @@ class ServiceError(Exception):
     code: ClassVar[str]
     message: ClassVar[str]
     example_errors: ClassVar[dict[str, list[str]] | None] = None
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
         super().__init__()
@@ -84,6 +84,14 @@ class FlowNotFound(ServiceError):
         super().__init__(f"No flow has the id {flow_id}.")
 
 
+class MergeNotFound(ServiceError):
+    status, code = 404, "merge_not_found"
+    message = f"The contact {OTHER_CONTACT_ID} was not merged into this contact."
+
+    def __init__(self, source_id: str) -> None:
+        super().__init__(f"The contact {source_id} was not merged into this contact.")
+
+
 class MessageNotFound(ServiceError):
     status, code, message = 404, "message_not_found", f"No message has the id {MESSAGE_ID}."
 
@@ -127,9 +135,35 @@ class ContactUnidentified(ServiceError):
     status, code, message = 409, "contact_unidentified", "A contact needs a phone_number or a bsuid."
 
 
+class AccountMismatch(ServiceError):
+    status, code, message = 409, "account_mismatch", "The contacts belong to different accounts."
+
+
+class MergeFinal(ServiceError):
+    """A merge that can't be undone: too old, or its survivor was merged into another contact."""
+
+    status, code, message = 409, "merge_final", "A merge can be undone for 30 days."
+
+    def __init__(self, merged_into: str | None = None) -> None:
+        text = f"The contact {merged_into}, which it was merged into, has ended too: undo that merge first."
+        super().__init__(text if merged_into else None, {"id": [merged_into]} if merged_into else None)
+
+
 class RetryInProgress(ServiceError):
     status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+class ContactMerged(ServiceError):
+    """The contact has ended: it was merged into another one, the survivor."""
+
+    status, code = 410, "contact_merged"
+    message = f"The contact {OTHER_CONTACT_ID} was merged into {CONTACT_ID}."
+    example_errors = {"id": [CONTACT_ID]}
+
+    def __init__(self, contact_id: str, survivor_id: str) -> None:
+        super().__init__(f"The contact {contact_id} was merged into {survivor_id}.", {"id": [survivor_id]})
+        self.headers = {"Link": f'</api/contacts/{survivor_id}>; rel="successor-version"'}
 
 
 class VersionMismatch(ServiceError):

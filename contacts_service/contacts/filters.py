@@ -56,7 +56,8 @@ class Filters(NamedTuple):
     def account_ids(self) -> list[str] | None:
         """The accounts as their counters name them; None for all."""
         if "account_id" in self.equal:
-            return [self.equal["account_id"] or NO_ACCOUNT]
+            account_id = self.equal["account_id"]
+            return [NO_ACCOUNT if account_id is None else account_id]  # A prepared query can only test for None.
         return None if self.allowed_accounts is None else list(self.allowed_accounts)
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from peewee import Case
 
+from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import (
     ALL_COLUMNS,
     IDENTIFIER_KINDS,
@@ -106,6 +107,8 @@ def store_identifiers(
     for each in rows.keys() - inserted:
         if not new[each] or not _take_over(rows[each]):
             raise IdentifierTaken
+    if number := changes.get("phone_number"):
+        _record_variants(contact["pk"], account, number)
     for kind, value in changes.items():
         old = contact.get(kind)
         if old and old != value:
@@ -150,13 +153,23 @@ def _is(account: Any, kind: Any, value: Any) -> Any:
 
 def record_conflict(contact_pk: int, other_pk: int) -> None:
     """Remember that two contacts have identifiers which WhatsApp says are one person's."""
+    _record_duplicate(contact_pk, other_pk, "identity_conflict")
+
+
+def _record_variants(contact_pk: int, account: str, phone_number: str) -> None:
+    """Remember that other contacts have numbers which are other ways to write this one."""
+    if others := [form for form in written_forms(phone_number) if form != phone_number]:
+        for owner in find_owners(account, [others, [], [], []]):
+            if owner["current"] and owner["pk"] != contact_pk:
+                _record_duplicate(contact_pk, owner["pk"], "phone_variant")
+
+
+def _record_duplicate(contact_pk: int, other_pk: int, reason: str) -> None:
     first, second = sorted((contact_pk, other_pk))
-    _record_duplicate(
-        {"contact_a": first, "contact_b": second, "reason": "identity_conflict", "seen_at": datetime.now(UTC)}
-    )
+    _insert_duplicate({"contact_a": first, "contact_b": second, "reason": reason, "seen_at": datetime.now(UTC)})
 
 
 @prepared
-def _record_duplicate(values: Row) -> Any:
+def _insert_duplicate(values: Row) -> Any:
     new = {**columns_of(ContactDuplicate, values), "dismissed": False}
     return ContactDuplicate.insert(new).on_conflict("nothing")

@@ -14,16 +14,18 @@ from contacts_service.contacts.identifiers import (
     lock_owners,
     record_conflict,
 )
-from contacts_service.contacts.merging import merge_contacts
+from contacts_service.contacts.merging import forget_old_snapshots, merge_contacts
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT
 from contacts_service.contacts.writes import change, insert, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import ConcurrentChange, database, retried, writing
 from contacts_service.db.prepared import Row
+from contacts_service.errors import DocumentTooLarge, InvalidRequest
 
 _PROFILE_FIELDS = ("profile_name", "username", "avatar_url")
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_NOW = datetime(9999, 1, 1, tzinfo=UTC)  # Later than whatever was said.
 
 
 class Statement(NamedTuple):
@@ -113,12 +115,17 @@ def learn(
         contact = change(contact, changes, former=former, said_at=said.at)
     merged, conflicting = [], []
     for other in {other["pk"]: other for _, other in matches if other["pk"] != contact["pk"]}.values():
-        if on_conflict == "merge" and not _contradict(contact, other, said):
-            survivor, source = sorted((contact, other), key=lambda each: (each["created_at"], each["pk"]))
+        if on_conflict != "merge" or _contradict(contact, other, owners, said):
+            conflicting.append(other)
+            continue
+        survivor, source = sorted((contact, other), key=lambda each: (each["created_at"], each["pk"]))
+        try:
             contact = merge_contacts(survivor, source, values=_values_of_merged(contact, other, said))
             merged.append(source["id"])
-        else:
+        except (InvalidRequest, DocumentTooLarge):  # Together they have more than a contact may have.
             conflicting.append(other)
+    if merged:
+        forget_old_snapshots()
     for other in conflicting:
         record_conflict(contact["pk"], other["pk"])
     conflict_with = [other["id"] for other in conflicting]
@@ -217,24 +224,31 @@ def _follows(kind: str, contact: Row, said: Statement) -> bool:
     return not said.is_late(contact) and said.at >= (said_at.get(kind) or _NEVER)
 
 
-def _contradict(contact: Row, other: Row, said: Statement) -> bool:
+def _contradict(contact: Row, other: Row, owners: Owners, said: Statement) -> bool:
     """Whether two contacts can't be one person: by two external ids, or by two bsuids of which none follows the other.
 
-    The contact that was found has the given bsuid, which follows the previous one.
+    ``contact`` is the one that was found, so it has the bsuid that follows the previous one.
     """
-    bsuids = {contact["bsuid"], other["bsuid"]} - {None, said.previous_bsuid}
-    external_ids = {contact["external_id"], other["external_id"]} - {None}
-    return len(bsuids) > 1 or len(external_ids) > 1
+    bsuids, external_ids = ({contact[kind], other[kind]} - {None} for kind in ("bsuid", "external_id"))
+    previous = owners.get(Identifier("bsuid", said.previous_bsuid or ""))
+    is_succession = previous is not None and previous.contact["pk"] == other["pk"]
+    return len(external_ids) > 1 or (len(bsuids) > 1 and not is_succession)
 
 
 def _values_of_merged(contact: Row, other: Row, said: Statement) -> dict[str, str | None]:
     """What two contacts have that become one: of each kind the identifier that was said last."""
     is_late = said.is_late(contact, other)
-    newest_first = sorted((contact, other), key=lambda each: each["last_inbound_at"] or _NEVER, reverse=True)
+    times = {each["pk"]: {row["kind"]: row["said_at"] for row in list_current(each["pk"])} for each in (contact, other)}
+
+    def said_at(each: Row, kind: str) -> tuple[datetime, datetime]:
+        at = times[each["pk"]].get(kind) or _NEVER
+        if each[kind] in {said.given.get(kind), *said.phone_forms}:
+            at = max(at, said.at or _NOW)
+        return at, each["last_inbound_at"] or _NEVER
+
     values: dict[str, str | None] = {}
     for kind in IDENTIFIER_KINDS:
-        choices = [each[kind] for each in newest_first if each[kind] and each[kind] != said.previous_bsuid]
-        stated = said.phone_forms if kind == "phone_number" else [said.given.get(kind)]
-        best = [value for value in stated if value in choices and not is_late]
-        values[kind] = next(iter([*best, *choices]), None)
+        choices = [each for each in (contact, other) if each[kind] and each[kind] != said.previous_bsuid]
+        choices.sort(key=lambda each, kind=kind: said_at(each, kind))  # type: ignore[misc]
+        values[kind] = choices[-1][kind] if choices else None
     return values if is_late else values | {name: said.given[name] for name in _PROFILE_FIELDS if name in said.given}

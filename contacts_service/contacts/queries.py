@@ -8,9 +8,11 @@ from contacts_service.contacts.tables import (
     ALL_COLUMNS,
     INTERNAL_COLUMNS,
     Contact,
+    ContactMerge,
     ContactTag,
     by_id,
 )
+from contacts_service.db.accounts import limited_to
 from contacts_service.db.database import database
 from contacts_service.db.prepared import Row, columns_of, prepared
 
@@ -27,6 +29,34 @@ def get_contact(contact_id: Any, allowed_accounts: Any) -> Any:
 def lock_contact(contact_id: Any, allowed_accounts: Any) -> Any:
     """Read a contact including internal columns, and lock it until the transaction ends."""
     return database.locked(Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS).where(by_id(contact_id, allowed_accounts)))
+
+
+@prepared
+def lock_contacts(contact_ids: Any, allowed_accounts: Any) -> Any:
+    """Read and lock several contacts in the order of their keys; see identifiers.lock_owners."""
+    contacts = Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS)
+    visible = limited_to(Contact.id.in_(contact_ids), Contact.account_id, allowed_accounts)
+    return database.locked(contacts.where(visible).order_by(Contact.pk))
+
+
+@prepared(one=True)
+def find_survivor(contact_id: Any, allowed_accounts: Any) -> Any:
+    """Read the id of the contact that another one, which ended, was merged into."""
+    merged = limited_to(ContactMerge.source_id == contact_id, Contact.account_id, allowed_accounts)
+    return Contact.select(Contact.id).join(ContactMerge).where(merged)
+
+
+@prepared
+def forget_merged_unread(contact_id: Any) -> Any:
+    """Count nothing of what contacts had that were merged into this one as unread any more."""
+    survivor = Contact.select(Contact.pk).where(Contact.id == contact_id)
+    return ContactMerge.update(unread_count=0).where(ContactMerge.survivor == survivor, ContactMerge.unread_count > 0)
+
+
+@prepared
+def list_sources(contact_pk: Any) -> Any:
+    """Read the ids of the contacts that were merged into this one."""
+    return ContactMerge.select(ContactMerge.source_id).where(ContactMerge.survivor == contact_pk)
 
 
 @prepared(one=True)

@@ -43,7 +43,9 @@ def _is_accent(character: str) -> bool:
     return combining_class in _POINT_CLASSES or combining_class >= _MIN_ACCENT_CLASS
 
 
-def searchable(*, name: str | None, profile_name: str | None, username: str | None, phone_number: str | None) -> str:
+def searchable(
+    *, name: str | None, profile_name: str | None, phone_number: str | None, username: str | None = None
+) -> str:
     """Make the text that search looks into. Lines keep a term from matching across two fields."""
     names = (normalise(each or "")[:_MAX_NAME] for each in (name, profile_name, username))
     return "\n".join([*names, phone_number or ""])

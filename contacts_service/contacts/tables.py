@@ -16,7 +16,6 @@ IDENTIFIER_KINDS = ("phone_number", "bsuid", "parent_bsuid", "external_id")
 # WhatsApp gives out none of these again, so that a former one still says who it is. Operators give phone numbers to
 # other people.
 KEPT_KINDS = {"bsuid", "parent_bsuid"}
-DUPLICATE_REASONS = ("identity_conflict", "phone_variant")
 
 
 class Contact(BaseModel):
@@ -81,6 +80,7 @@ class ContactIdentifier(BaseModel):
     said_at = UtcDateTimeField(null=True)  # When WhatsApp said that it is current, by its own time if it gave one.
     first_seen_at = UtcDateTimeField()
     last_seen_at = UtcDateTimeField()
+    replaced_in = IdField(null=True)  # The merge, by its source, since when another one is current instead.
 
     class Meta:
         primary_key = CompositeKey("account", "kind", "value")
@@ -97,6 +97,23 @@ class ContactDuplicate(BaseModel):
 
     class Meta:
         primary_key = CompositeKey("contact_a", "contact_b", "reason")
+
+
+class ContactMerge(BaseModel):
+    """A contact that ended because it was merged into another. Ids of ended contacts lead to the survivor by it.
+
+    Tables whose rows move with a contact have a column ``merged_from``: the ended contact that a row was stored for.
+    """
+
+    source_id = IdField(primary_key=True)
+    merged_into = IdField()
+    survivor = ForeignKeyField(Contact)  # At the end of the chain, if merged_into was itself merged into another.
+    at = UtcDateTimeField()
+    actor = TextField(null=True)
+    messages = IntegerField()
+    sessions = IntegerField()
+    unread_count = IntegerField()  # The source's part of the survivor's; 0 since the survivor was marked as read.
+    snapshot = JSONTextField(null=True)  # What undoing needs; null when it is too late for that.
 
 
 class ContactCount(BaseModel):

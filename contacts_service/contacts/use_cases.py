@@ -43,7 +43,7 @@ def create_contact(
 @reading()
 def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Raises ContactNotFound."""
-    return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id))
+    return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
 
 
 # Changes the given fields of a contact; see writes.update.
@@ -53,6 +53,9 @@ update_contact = retried(writing()(update))
 @writing()
 def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
     """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
+    contact = or_not_found(queries.lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    sources = [merge["source_id"] for merge in queries.list_sources(contact["pk"])]
     if not queries.delete_contact(contact_id, allowed_accounts, expected):
         raise_why_not_written(contact_id, allowed_accounts)
-    empty_stored_responses(contact_id)
+    for told_of in (contact_id, *sources):
+        empty_stored_responses(told_of)

@@ -11,6 +11,8 @@ from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, f
 from contacts_service.contacts.metadata_terms import store_terms
 from contacts_service.contacts.queries import (
     Versions,
+    find_survivor,
+    forget_merged_unread,
     get_contact,
     insert_contact,
     lock_contact,
@@ -20,9 +22,11 @@ from contacts_service.contacts.queries import (
 from contacts_service.contacts.search_text import searchable
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS, NO_ACCOUNT
 from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.database import ConcurrentChange
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.errors import (
     ContactExists,
+    ContactMerged,
     ContactNotFound,
     ContactUnidentified,
     IdentityConflict,
@@ -107,8 +111,12 @@ def update(
     """
     if not changes.keys() & _NEED_CONTACT:
         changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
-        return to_public(changed) if changed else raise_why_not_written(contact_id, allowed_accounts)
-    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)
+        if changed is None:
+            raise_why_not_written(contact_id, allowed_accounts)
+        if "unread_count" in changes:
+            forget_merged_unread(contact_id)
+        return to_public(changed)
+    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     if expected is not None and before["version"] not in expected:
         raise version_mismatch(before)
     if merge and "metadata" in changes:
@@ -151,7 +159,7 @@ def change(
 
 def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
     """Raise ContactNotFound, or VersionMismatch with the contact as it is now."""
-    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id))
+    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
 
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
@@ -159,8 +167,18 @@ def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     return VersionMismatch(current, contact_etag(current))
 
 
-def or_not_found(contact: dict[str, Any] | None, contact_id: str) -> dict[str, Any]:
-    """Return the contact. Raises ContactNotFound if it is None."""
-    if contact is None:
-        raise ContactNotFound(contact_id)
-    return contact
+def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
+    """Return the contact. If it is None, raises ContactMerged or ContactNotFound."""
+    return contact or raise_not_found(contact_id, allowed_accounts)
+
+
+def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
+    """Raise ContactMerged if the contact was merged into one that the caller may see, else ContactNotFound.
+
+    Raises ConcurrentChange if it is there again.
+    """
+    if survivor := find_survivor(contact_id, allowed_accounts):
+        raise ContactMerged(contact_id, survivor["id"])
+    if get_contact(contact_id, allowed_accounts):
+        raise ConcurrentChange  # A merge was undone between the queries.
+    raise ContactNotFound(contact_id)

@@ -32,7 +32,7 @@ class BaseModel(Model):
         legacy_table_names = False
 
 
-class ConcurrentChange(Exception):
+class ConcurrentChange(Unavailable):
     """Another transaction changed what this one had read. The next attempt reads what the other one wrote."""
 
 

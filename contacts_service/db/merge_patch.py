@@ -9,10 +9,15 @@ from contacts_service.settings import MAX_BODY_BYTES
 
 def patched_document(document: JSONText | None, patch: dict[str, Any]) -> JSONText:
     """Apply a merge patch to a stored document. Raises DocumentTooLarge."""
-    patched = JSONText.of(merge_patch(document.parsed() if document else {}, patch))
-    if len(patched.encode()) > MAX_BODY_BYTES:
+    return bounded_document(merge_patch(document.parsed() if document else {}, patch))
+
+
+def bounded_document(value: Any) -> JSONText:
+    """Write a document that may have grown. Raises DocumentTooLarge."""
+    document = JSONText.of(value)
+    if len(document.encode()) > MAX_BODY_BYTES:
         raise DocumentTooLarge
-    return patched
+    return document
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -34,6 +34,15 @@ def position_of(contact_id: Any, allowed_accounts: Any, message_id: Any) -> Any:
     return Message.select(*HISTORY_ORDER).where(message)
 
 
+@prepared(one=True)
+def get_newest(contact_pk: Any, directions: list[Any], ignored_types: list[Any]) -> Any:
+    """Read timestamp, key, type and content of a contact's newest message that is not of the ignored types."""
+    columns = (Message.timestamp, Message.key, Message.type, Message.content)
+    counted = Message.direction.in_(directions) & Message.type.not_in(ignored_types)
+    newest_first = (column.desc() for column in HISTORY_ORDER)
+    return Message.select(*columns).where(Message.contact == contact_pk, counted).order_by(*newest_first).limit(1)
+
+
 @prepared
 def list_before(contact_id: Any, allowed_accounts: Any, limit: Any, before: Row | None) -> Any:
     """Read the newest messages of a contact before a position, newest first."""

@@ -24,6 +24,7 @@ class Message(BaseModel):
     # WhatsApp's times are whole seconds. Messages of the same time are ordered by this, whenever they were recorded.
     key = OrderedTextField()
     created_at = UtcDateTimeField()
+    merged_from = IdField(null=True)  # See ContactMerge.
 
 
 class EarlyStatus(BaseModel):

@@ -41,9 +41,9 @@ def record_message(
     wa_message_id that the account has already changes nothing; the first record is returned. Raises ContactNotFound.
     """
     if wa_message_id := message.get("wa_message_id"):
-        contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+        contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
         database.lock_key(_key(contact["account_id"], wa_message_id))
-    contact = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)
+    contact = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     recorded, _, is_new = _record(contact, message)
     return recorded, is_new
 
@@ -92,7 +92,7 @@ def list_messages(
         if message_id is not None:
             positions[number] = queries.position_of(contact_id, allowed_accounts, message_id)
             if positions[number] is None:
-                or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+                or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
                 raise MessageNotFound(message_id)
     if after:
         found = queries.list_after(contact_id, allowed_accounts, limit + 1, *positions)
@@ -101,7 +101,7 @@ def list_messages(
         found = queries.list_before(contact_id, allowed_accounts, limit + 1, positions[0])
         items = found[:limit][::-1]
     if not found:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id)
+        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     return {"items": [{**item, "contact_id": contact_id} for item in items], "has_more": len(found) > limit}
 
 
@@ -223,6 +223,18 @@ def _contact_changes(contact: dict[str, Any], message: dict[str, Any]) -> dict[s
         if message["type"] not in _OPENS_NO_WINDOW:
             changes["last_inbound_at"] = max(timestamp, contact["last_inbound_at"] or timestamp)
     return changes
+
+
+def shown_of_messages(contact_pk: int) -> dict[str, Any]:
+    """What a contact shows of the messages that it has, but for ``unread_count``, which depends on who read them."""
+    newest = queries.get_newest(contact_pk, ["incoming", "outgoing"], sorted(_NOT_SHOWN))
+    inbound = queries.get_newest(contact_pk, ["incoming"], sorted(_OPENS_NO_WINDOW))
+    return {
+        "last_message_at": newest and newest["timestamp"],
+        "last_message_key": newest and newest["key"],
+        "last_message_preview": newest and preview_of(newest["type"], newest["content"].parsed()),
+        "last_inbound_at": inbound and inbound["timestamp"],
+    }
 
 
 def _status_columns(*, status: str, timestamp: datetime | None = None, error: Any = None) -> dict[str, Any]:

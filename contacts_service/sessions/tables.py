@@ -18,6 +18,7 @@ class Session(BaseModel):
     session_data = JSONTextField()
     created_at = UtcDateTimeField()
     updated_at = UtcDateTimeField()
+    merged_from = IdField(null=True)  # See ContactMerge.
 
 
 NEWEST_FIRST = (Session.created_at.desc(), Session.pk.desc())

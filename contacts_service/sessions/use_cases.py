@@ -6,12 +6,11 @@ from typing import Any
 import uuid_utils
 
 from contacts_service.contacts.queries import lock_contact
-from contacts_service.contacts.writes import or_not_found
+from contacts_service.contacts.writes import or_not_found, raise_not_found
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import patched_document
-from contacts_service.errors import ContactNotFound
 from contacts_service.sessions import queries
 
 _NO_VARIABLES = JSONText("{}")
@@ -21,7 +20,9 @@ _NO_PANEL = JSONText('{"sections":[]}')
 @reading()
 def get_session_data(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Read the newest active or completed session; nulls and empty objects without one. Raises ContactNotFound."""
-    return _with_defaults(or_not_found(queries.get_current_session(contact_id, allowed_accounts), contact_id))
+    return _with_defaults(
+        or_not_found(queries.get_current_session(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    )
 
 
 @reading()
@@ -29,7 +30,7 @@ def list_sessions(contact_id: str, *, allowed_accounts: AllowedAccounts) -> list
     """Read all sessions, newest first. Raises ContactNotFound."""
     rows = queries.list_sessions(contact_id, allowed_accounts)
     if not rows:
-        raise ContactNotFound(contact_id)
+        raise_not_found(contact_id, allowed_accounts)
     return [row for row in rows if row["session_id"]]
 
 
@@ -47,7 +48,7 @@ def put_session(
     ``given`` may hold ``flow_id`` and ``status``; otherwise they stay, or begin as null and active.
     Raises ContactNotFound.
     """
-    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)["pk"]
+    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)["pk"]
     existing = queries.find_session(contact_pk, session_id) if session_id else None
     return _store(contact_pk, existing, {"id": session_id, "session_data": session_data, **given})
 
@@ -66,7 +67,7 @@ def patch_session(
     If there is none it starts, as RFC 5789 allows. Returns it and whether it is new. Raises ContactNotFound,
     DocumentTooLarge.
     """
-    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id)["pk"]
+    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)["pk"]
     existing = queries.find_session(contact_pk, session_id)
     patched = patched_document(existing["session_data"] if existing else None, session_data or {})
     return _store(contact_pk, existing, {"id": session_id, "session_data": patched, **given})

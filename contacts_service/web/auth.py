@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from flask import Request, current_app, g
 
 from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.actor import actor
 from contacts_service.errors import LocalOnly, ScopeMissing, Unauthenticated
 
 READ, WRITE, DELETE = SCOPES = ("contacts:read", "contacts:write", "contacts:delete")
@@ -58,6 +59,7 @@ def authenticate(request: Request) -> None:
     g.request_state.caller = caller
     if (scope := SCOPE_OF_METHOD[request.method]) not in caller.scopes:
         raise ScopeMissing(scope)
+    actor.set(caller.name)
 
 
 def current_caller() -> Caller:

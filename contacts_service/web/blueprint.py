@@ -1,5 +1,6 @@
 """The project's Blueprint: its decorators document the envelope, the errors and the examples by themselves."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -42,11 +43,11 @@ class Blueprint(flask_smorest.Blueprint):
         self.before_request(self._check)
 
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
-        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names."""
-        if "<id:id>" in rule:
-            entity = f"{self.url_prefix}{rule}".partition("/<id:id>")[0].rpartition("/")[2].removesuffix("s")
-            description = f"The id of the {entity}; in capitals it is the same."
-            options["parameters"] = [{"name": "id", "in": "path", "description": description}]
+        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names, as are other ids."""
+        options["parameters"] = [
+            {"name": name, "in": "path", "description": f"The id of the {entity}; in capitals it is the same."}
+            for entity, name in re.findall(r"([a-z]+?)s?/<id:(\w+)>", f"{self.url_prefix}{rule}")
+        ]
         register = super().route(rule, **options)
 
         def decorate(view: Any) -> Any:
@@ -96,7 +97,8 @@ class Blueprint(flask_smorest.Blueprint):
 
     def fails(self, *codes: str) -> Callable[..., Any]:
         """Document the errors of the domain; those that every operation may have are documented without it."""
-        return self.doc(**{"x-codes": codes})
+        # Wherever a contact is named it may have been merged into another.
+        return self.doc(**{"x-codes": (*codes, "contact_merged") if "contact_not_found" in codes else codes})
 
 
 _NO_QUERY = {"body": ["It takes no query."]}

@@ -27,7 +27,7 @@ from contacts_service.web.stored_responses import StoredResponse, delete_expired
 KEY_PATTERN = "[!-~]([ -~]{0,253}[!-~])?"
 RETENTION = timedelta(hours=24)
 _KEY = re.compile(KEY_PATTERN)
-_STORED_HEADERS = ("ETag", "Location")
+_STORED_HEADERS = ("ETag", "Location", "Link")
 _NOT_STORED = {400, 413, 415, 503}  # The request was never carried out.
 _DELETED_EACH_TIME = 10  # More than one is added, so that expired responses go without a job of their own.
 

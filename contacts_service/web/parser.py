@@ -133,8 +133,8 @@ class InvalidId(InvalidRequest, BadRequest):  # type: ignore[misc] # Both have a
 class IdConverter(BaseConverter):
     """An id in a path. Anything but a UUID is a bad request, not an address that doesn't exist."""
 
-    # Not the word that has an address of its own, so that a wrong method there is 405 and no bad id.
-    regex = r"(?!resolve\Z)[^/]+"
+    # Not the words that have addresses of their own, so that a wrong method there is 405 and no bad id.
+    regex = r"(?!(?:resolve|duplicates)\Z)[^/]+"
     part_isolating = True
 
     def to_python(self, value: str) -> str:

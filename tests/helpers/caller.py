@@ -117,7 +117,8 @@ class Caller:
 
     def _documented_path(self, method: str, path: str) -> str | None:
         parts = path.partition("?")[0].split("/")
-        for documented, operations in self.openapi["paths"].items():
+        # Addresses without parameters come first: /api/contacts/duplicates is no contact.
+        for documented, operations in sorted(self.openapi["paths"].items(), key=lambda path: "{" in path[0]):
             expected = documented.split("/")
             if (
                 method in operations

@@ -53,7 +53,7 @@ CREATE TABLE contact_identifier (
     account TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('phone_number', 'bsuid', 'parent_bsuid', 'external_id')), value TEXT NOT NULL,
     contact_id {bigint} NOT NULL, current {boolean} NOT NULL, said_at {time}, first_seen_at {time} NOT NULL,
-    last_seen_at {time} NOT NULL,
+    last_seen_at {time} NOT NULL, replaced_in {uuid},
     PRIMARY KEY (account, kind, value),
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
@@ -67,6 +67,14 @@ CREATE TABLE contact_duplicate (
     FOREIGN KEY (contact_b_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX contact_duplicate_contact_b_id ON contact_duplicate (contact_b_id);;
+CREATE TABLE contact_merge (
+    source_id {uuid} NOT NULL PRIMARY KEY, merged_into {uuid} NOT NULL, survivor_id {bigint} NOT NULL,
+    at {time} NOT NULL, actor TEXT, messages INTEGER NOT NULL, sessions INTEGER NOT NULL,
+    unread_count INTEGER NOT NULL, snapshot {json},
+    FOREIGN KEY (survivor_id) REFERENCES contact (pk) ON DELETE CASCADE
+);;
+CREATE INDEX contact_merge_survivor_id ON contact_merge (survivor_id, at DESC);;
+CREATE INDEX contact_merge_snapshot ON contact_merge (at) WHERE (snapshot IS NOT NULL);;
 CREATE TABLE contact_tag (
     contact_id {bigint} NOT NULL, tag TEXT NOT NULL,
     PRIMARY KEY (contact_id, tag),
@@ -94,7 +102,7 @@ CREATE INDEX flow_account_created ON flow (account_id, created_at DESC, pk DESC)
 CREATE TABLE session (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, contact_id {bigint} NOT NULL, flow_id {uuid},
     status TEXT NOT NULL CHECK (status IN ('active', 'completed', 'cancelled', 'timeout')),
-    session_data {json} NOT NULL, created_at {time} NOT NULL, updated_at {time} NOT NULL,
+    session_data {json} NOT NULL, created_at {time} NOT NULL, updated_at {time} NOT NULL, merged_from {uuid},
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX session_contact_id ON session (contact_id, id);;
@@ -104,7 +112,7 @@ CREATE TABLE message (
     wa_message_id TEXT, direction TEXT NOT NULL CHECK (direction IN ('incoming', 'outgoing')), type TEXT NOT NULL,
     content {json} NOT NULL, history {boolean} NOT NULL,
     status TEXT CHECK (status IN ('pending', 'sent', 'delivered', 'failed', 'read')), status_at {time}, error {json},
-    timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL,
+    timestamp {time} NOT NULL, key {ordered} NOT NULL, created_at {time} NOT NULL, merged_from {uuid},
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE UNIQUE INDEX message_id ON message (id);;

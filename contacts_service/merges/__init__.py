@@ -1,0 +1,1 @@
+"""Merges: contacts that became one, and how to undo it."""
