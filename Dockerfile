@@ -38,6 +38,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CONTACTS_HOST=0.0.0.0 \
     PORT=8000 \
+    CONTACTS_REQUIRE_KEY=1 \
     DATABASE_URL=sqlite:////data/contacts.db
 
 WORKDIR /app

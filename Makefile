@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format fuzz bench bench-full trace audit lock clean
+.PHONY: help run test test-fast lint format fuzz clients bench bench-full trace audit lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ format: $(VENV)/dev ## rewrite the code in the project's style
 fuzz: $(VENV)/dev ## let schemathesis try the running service on both databases (minutes)
 	PYTHONPATH=. $(BIN)/python tests/fuzz.py $(ARGS)
 
+clients: $(VENV)/dev ## generate clients in Python, TypeScript, Go and Java, and run them (needs their tools; minutes)
+	@PYTHONPATH=tests:. $(BIN)/python tests/clients/run.py $(ARGS)
+
 bench: $(VENV)/dev ## measure the service beside bare SQL, a million contacts on both databases (minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -64,9 +67,9 @@ $(BIN)/python:
 
 # A stamp each: a second start finds it newer than the lock file and needs no network.
 $(VENV)/runtime: requirements.lock | $(BIN)/python
-	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check $$([ -t 2 ] || echo -q) --require-hashes -r requirements.lock
 	touch $@
 
 $(VENV)/dev: requirements-dev.lock | $(BIN)/python
-	$(BIN)/pip install --disable-pip-version-check -q --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --disable-pip-version-check $$([ -t 2 ] || echo -q) --require-hashes -r requirements-dev.lock
 	touch $@ $(VENV)/runtime

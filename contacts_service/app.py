@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 
 from contacts_service.cli import db, keys
 from contacts_service.contacts import views as contacts
@@ -11,11 +11,13 @@ from contacts_service.db.database import close_connection, connect, database
 from contacts_service.errors import Unavailable
 from contacts_service.flows import views as flows
 from contacts_service.keys.keyring import Keyring
+from contacts_service.keys.use_cases import create_first_key, list_keys
 from contacts_service.merges import views as merges
 from contacts_service.messages import views as messages
 from contacts_service.sessions import views as sessions
-from contacts_service.settings import MAX_BODY_BYTES, Settings
+from contacts_service.settings import MAX_BODY_BYTES, InvalidSetting, Settings
 from contacts_service.web import health
+from contacts_service.web.auth import SCOPES
 from contacts_service.web.error_handlers import register_error_handlers
 from contacts_service.web.observability import observe_requests
 from contacts_service.web.openapi import create_api
@@ -26,11 +28,14 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     Peewee's models belong to one database, so a process has one application at a time.
     """
-    connect(settings or Settings.from_environment())
+    settings = settings or Settings.from_environment()
+    connect(settings)
     app = Flask("contacts_service", static_folder=None)
     # Flask and flask-smorest ask about ten times per request whether a function is a coroutine: 5 of 300 µs of a get.
     app.ensure_sync = cache(app.ensure_sync)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config.update(DATABASE_NAME=settings.database_name, REQUIRE_KEY=settings.require_key)
+    app.config["FIRST_KEY"] = settings.first_key
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
     observe_requests(app)
     app.before_request(_migrate)
@@ -45,16 +50,38 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def prepare(app: Flask) -> None:
-    """Bring the database up to date before the first request. If it is away, a later request does."""
+def prepare(app: Flask, *, announce: bool = True) -> None:
+    """Bring the database up to date before the first request. If it is away, a later request does.
+
+    Of the processes of a service one announces what its operator should know. Raises InvalidSetting if the database
+    can never serve.
+    """
+    keyring = app.extensions["keyring"]
     try:
-        migrations.upgrade()
-        if app.extensions["keyring"].is_empty():
-            app.logger.warning("no API key exists: only callers on this machine are answered (see flask keys create)")
+        _upgrade(app)
+        if announce and keyring.is_empty():
+            answered = "no caller is" if app.config["REQUIRE_KEY"] else "only callers on this machine are"
+            app.logger.warning("no API key exists: %s answered (see flask keys create, CONTACTS_FIRST_KEY)", answered)
+        elif announce and (first := app.config["FIRST_KEY"]) and not keyring.knows(first):
+            app.logger.warning("CONTACTS_FIRST_KEY is not valid: keys exist already, so it is not taken")
     except Unavailable as error:
-        app.logger.warning("starting without the database: %s", error.fault)
+        if isinstance(error.__cause__, InvalidSetting):
+            raise error.__cause__ from None
+        if announce:
+            app.logger.warning("starting without the database: %s", error.details)
     finally:
         close_connection()  # The threads that answer requests have connections of their own.
+
+
+def _upgrade(app: Flask) -> None:
+    migrations.upgrade()
+    if key := app.config["FIRST_KEY"]:
+        try:
+            if not list_keys():
+                create_first_key(key, scopes=list(SCOPES))
+        except Unavailable:
+            database.obj.is_migrated = False  # The next request tries again.
+            raise
 
 
 def _migrate() -> None:
@@ -62,4 +89,4 @@ def _migrate() -> None:
     if database.is_migrated:
         return
     if request.blueprint not in {None, "api-docs", "metrics"} and request.endpoint != "health.healthz":
-        migrations.upgrade()
+        _upgrade(current_app)

@@ -1,33 +1,44 @@
 """Commands for an operator: ``flask --app wsgi db …`` and ``flask --app wsgi keys …``."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
 from contacts_service.db import migrations
+from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
 from contacts_service.keys import use_cases
 from contacts_service.web.auth import SCOPES
+from contacts_service.web.observability import printable
 from schemas.fields import UtcDateTime, canonical_uuid, why_not_storable
 
+_NAME_WIDTH = 80
 db = AppGroup("db", help="Maintain the database.")
 keys = AppGroup("keys", help="Make, list and revoke API keys.")
 
 
 def _with_database(command: Callable[..., None]) -> Callable[..., None]:
-    """Say in one line why the database can't be used."""
+    """Say which database the command works on, and in one line why it can't be used."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # A terminal may lack letters.
+        click.echo(f"Database: {current_app.config['DATABASE_NAME']}", err=True)
+        if database.kind == "sqlite" and not database.path.exists():
+            click.echo(
+                "Warning: this file is new. A service with another DATABASE_URL won't see what it holds.", err=True
+            )
         try:
             command(*args, **kwargs)
         except Unavailable as error:
-            raise click.ClickException(f"{error} ({error.fault})") from error
+            raise click.ClickException(f"{error} ({error.details})") from error
 
     return run
 
@@ -86,11 +97,14 @@ def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_
 @keys.command("list")
 @_with_database
 def list_keys() -> None:
-    """Print each key's prefix, name, scopes, accounts and state."""
+    """Print each key's prefix, state, scopes, accounts and name."""
     migrations.upgrade()
     for key in use_cases.list_keys():
         accounts = "all accounts" if key["accounts"] is None else ",".join(key["accounts"])
-        click.echo(f"{key['prefix']}  {key['name']}  {','.join(key['scopes'])}  {accounts}  {_state(key)}")
+        # The name is last, as it may be in a script that is written from the right.
+        name = printable(key["name"])
+        name = name if len(name) <= _NAME_WIDTH else f"{name[:_NAME_WIDTH]}..."
+        click.echo(f"{key['prefix']}  {_state(key)}  {','.join(key['scopes'])}  {accounts}  {name}")
 
 
 @keys.command("revoke")

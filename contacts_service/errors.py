@@ -3,13 +3,14 @@
 The error table of the documentation and the examples of the OpenAPI document are made from these classes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
-from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID, SESSION_ID
 
 RETRY_AFTER_SECONDS = 1
+_MAKE_KEY = "Make one where the service runs: flask --app wsgi keys create NAME --scope"
 _MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
 
 
@@ -60,14 +61,24 @@ class AccountForbidden(ServiceError):
 
 class LocalOnly(ServiceError):
     status, code = 403, "local_only"
-    message = "No key exists yet, so only callers on the service's own machine are answered."
+    message = (
+        "No key exists yet, so only callers on the service's own machine are answered. "
+        f"{_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY."
+    )
+
+
+class KeyRequired(Unauthenticated):
+    """No key exists while CONTACTS_REQUIRE_KEY refuses callers without one."""
+
+    message = f"No key exists yet. {_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY."
 
 
 class ScopeMissing(ServiceError):
-    status, code, message = 403, "scope_missing", "The key lacks the scope contacts:write."
+    status, code = 403, "scope_missing"
+    message = f"The key lacks the scope contacts:write. Use one that has it. {_MAKE_KEY} contacts:write."
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"The key lacks the scope {scope}.")
+        super().__init__(self.message.replace("contacts:write", scope))
 
 
 class ContactNotFound(ServiceError):
@@ -97,6 +108,15 @@ class MessageNotFound(ServiceError):
 
     def __init__(self, message_id: str) -> None:
         super().__init__(f"No message has the id {message_id}.")
+
+
+class SessionNotFound(ServiceError):
+    """The contact has no session of this id."""
+
+    status, code, message = 404, "session_not_found", f"The contact has no session with the id {SESSION_ID}."
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"The contact has no session with the id {session_id}.")
 
 
 class AddressNotFound(ServiceError):
@@ -169,14 +189,17 @@ class ContactMerged(ServiceError):
 class VersionMismatch(ServiceError):
     """The entity changed since the caller read it.
 
-    ``current`` is the entity as it is now and ``etag`` its entity tag; both None if it doesn't exist.
+    ``current`` is the entity as it is now and ``etag`` its entity tag; both None if it doesn't exist. ``lock`` locks
+    it, or returns None if it was deleted meanwhile.
     """
 
     status, code, message = 412, "version_mismatch", "The current version is not the one in the request."
 
-    def __init__(self, current: dict[str, Any] | None, etag: str | None) -> None:
+    def __init__(
+        self, current: dict[str, Any] | None, etag: str | None, lock: Callable[[], Any] = lambda: True
+    ) -> None:
         super().__init__()
-        self.current, self.etag = current, etag
+        self.current, self.etag, self.lock = current, etag, lock
 
 
 class PayloadTooLarge(ServiceError):
@@ -210,14 +233,14 @@ class InternalError(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """The database can't be reached, is too busy or can't write; ``fault`` is the driver's error."""
+    """The database can't be reached, is too busy or can't write; ``details`` is for the log alone."""
 
     status, code, message = 503, "unavailable", "The database can't answer at the moment. Try again."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
-    def __init__(self, fault: BaseException | None = None) -> None:
-        super().__init__()
-        self.fault = fault
+    def __init__(self, details: str = "other writers came first each time", message: str | None = None) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 def documented_errors(status: int | None = None) -> Iterator[type[ServiceError]]:

@@ -1,11 +1,24 @@
 #!/bin/sh
 # Walks the contract's examples through a running service: [CONTACTS_KEY=...] sh examples/tour.sh [http://127.0.0.1:8000]
-# It needs curl, and a key of all scopes once there is any; makes one contact and one flow, and deletes both.
+# It needs curl, and a key of all scopes once there is any; makes one contact and one flow, and deletes both, also when
+# it is interrupted. Its account is a new one each time, so that it never meets contacts of others.
 set -eu
 url=${1:-http://127.0.0.1:8000}
-account=7f1f2c1e-52c4-4b0c-9a53-7c3c0c6b6a10
+account=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | sed 's/\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)/\1-\2-\3-\4-/')
+flow=$account
 user=2b7d9a52-2f0c-4d55-8a6f-0c7c4e3f1d11
-flow=5d1a3c77-9f0e-4a6b-8a55-0e1f4f6a2b90
+
+delete() {
+  curl -sS -o /dev/null -X DELETE "$url$1" ${CONTACTS_KEY:+-H "X-API-Key: $CONTACTS_KEY"} || true
+}
+clean_up() {
+  left=$(curl -sS "$url/api/contacts?account_id=$account" ${CONTACTS_KEY:+-H "X-API-Key: $CONTACTS_KEY"} |
+    sed -n 's/.*"items":\[{"id":"\([^"]*\)".*/\1/p') || true
+  [ -z "$left" ] || delete "/api/contacts/$left"
+  delete "/api/flows/$flow"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
 
 # call METHOD PATH EXPECTED-STATUS [BODY]: prints the exchange, leaves the answer in $answer, stops on another status.
 call() {

@@ -26,3 +26,5 @@ MESSAGE_TYPES = (
     "unsupported",
 )
 SESSION_STATUSES = ("active", "completed", "cancelled", "timeout")
+MAX_SEARCH_WORDS = 12
+"""Of a search; each costs the database a list of matches."""

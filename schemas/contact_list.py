@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields
 
+from schemas.constants import MAX_SEARCH_WORDS
 from schemas.contacts import (
     TAG_PATTERN,
     ContactSummary,
@@ -14,10 +15,11 @@ from schemas.contacts import (
     phone_number_field,
     text_field,
 )
-from schemas.envelope import Query, cursor_page_of, items_per_page, page_number
+from schemas.envelope import PageOrCursor, Query, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import (
     UUID_PATTERN,
+    Choice,
     CommaSeparated,
     QueryBoolean,
     Text,
@@ -58,9 +60,9 @@ class ContactFilters(Query):
     search = Text(
         max_length=1000,
         metadata={
-            "description": "Words that all have to appear, in any order and as any part, in the name, the profile "
-            "name, the username or the phone number; case and accents don't matter. A phone number may be written in "
-            "any way.",
+            "description": f"Up to {MAX_SEARCH_WORDS} words that all have to appear, in any order and as any part, in "
+            "the name, the profile name, the username or the phone number; case and accents don't matter. A phone "
+            "number may be written in any way.",
             "example": "john",
         },
     )
@@ -77,10 +79,12 @@ class ContactFilters(Query):
         metadata={"description": "Only those with any of these tags, separated by commas.", "example": "vip,new"},
     )
     phone_number = phone_number_field()
-    bsuid = bsuid_field("Only the contact with this business-scoped user id.")
-    parent_bsuid = parent_bsuid_field("Only the contact with this id across business portfolios.")
-    external_id = external_id_field("Only the contact with this key of yours.")
-    username = text_field("Only contacts with exactly this WhatsApp username.", "john.doe", min_length=1)
+    bsuid = bsuid_field("Only the contact with this business-scoped user id.", allow_none=False)
+    parent_bsuid = parent_bsuid_field("Only the contact with this id across business portfolios.", allow_none=False)
+    external_id = external_id_field("Only the contact with this key of yours.", allow_none=False)
+    username = text_field(
+        "Only contacts with exactly this WhatsApp username.", "john.doe", min_length=1, allow_none=False
+    )
     ids = CommaSeparated(
         item_pattern=UUID_PATTERN.pattern,
         max_items=100,
@@ -116,8 +120,7 @@ class ContactFilters(Query):
         return super().load(data, **kwargs)
 
 
-class ContactListQuery(ContactFilters):
-    page = page_number("Page number, by default 1; not with cursor.")
+class ContactListQuery(ContactFilters, PageOrCursor):
     cursor = Text(
         max_length=1000,
         min_length=1,
@@ -127,18 +130,13 @@ class ContactListQuery(ContactFilters):
         },
     )
     limit = items_per_page(20)
-    sort = fields.String(
-        validate=validate.OneOf(["recent", "created", "-created"]),
+    sort = Choice(
+        "ContactSort",
+        ["recent", "created", "-created"],
         metadata={
-            "description": "recent: newest message first; created: oldest contact first; -created: newest first.",
-            "example": "recent",
+            "description": "recent: newest message first; created: oldest contact first; -created: newest first."
         },
     )
 
-    @validates_schema
-    def _require_page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
-        if "page" in data and "cursor" in data:
-            raise ValidationError("Send page or cursor, not both.", "cursor")
 
-
-ContactPage = cursor_page_of(ContactSummary, "ContactPage")
+ContactPage = page_of(ContactSummary, "ContactPage")

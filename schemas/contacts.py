@@ -8,16 +8,24 @@ from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
 from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
 
-# For the OpenAPI document: phone_number and bsuid are not both missing or null. Written with anyOf it would say the
-# same, but client generators would make a union of types of it.
-IDENTIFIED = {"not": {"properties": {"phone_number": {"type": "null"}, "bsuid": {"type": "null"}}}}
+
+def at_least_one_of(*names: str) -> dict[str, Any]:
+    """Say in the OpenAPI document that these properties are not all missing or null.
+
+    Client generators ignore if and then; of anyOf they would make a union of types, and of not some fail.
+    """
+    *others, last = names
+    return {
+        "if": {"properties": {name: {"type": "null"} for name in others}},
+        "then": {"required": [last], "properties": {last: {"type": "string"}}},
+    }
 
 
 class Identified(Schema):
     """Has a phone number or a bsuid."""
 
     class Meta:
-        json_schema = IDENTIFIED
+        json_schema = at_least_one_of("phone_number", "bsuid")
 
     @validates_schema
     def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
@@ -38,18 +46,18 @@ def text_field(what: str, example: str, **kwargs: Any) -> Text:
     return Text(**kwargs, metadata={"description": what, "example": example})
 
 
-def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.") -> Text:
-    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN)
+def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.", **kwargs: Any) -> Text:
+    return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN, **kwargs)
 
 
 def parent_bsuid_field(
-    what: str = "WhatsApp's user id across linked business portfolios; an account has it once.",
+    what: str = "WhatsApp's user id across linked business portfolios; an account has it once.", **kwargs: Any
 ) -> Text:
-    return text_field(what, "US.ENT.11815799212886844830", max_length=150, pattern=PARENT_BSUID_PATTERN)
+    return text_field(what, "US.ENT.11815799212886844830", max_length=150, pattern=PARENT_BSUID_PATTERN, **kwargs)
 
 
-def external_id_field(what: str = "Your own key for this person; an account has it once.") -> Text:
-    return text_field(what, "CRM-1234", min_length=1)
+def external_id_field(what: str = "Your own key for this person; an account has it once.", **kwargs: Any) -> Text:
+    return text_field(what, "CRM-1234", min_length=1, **kwargs)
 
 
 def avatar_url_field() -> Text:

@@ -3,9 +3,9 @@
 from functools import lru_cache
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields, missing, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, validate, validates_schema
 
-from schemas.fields import QueryInteger
+from schemas.fields import Choice, QueryInteger
 
 
 class Query(Schema):
@@ -29,12 +29,17 @@ class Answer(Schema):
         unknown = EXCLUDE
 
 
-class Error(Answer):
+def null_field() -> fields.Raw:
+    """Without a type in the OpenAPI document: of those that hold only null, client generators make code that fails."""
+    return fields.Raw(required=True, allow_none=True, metadata={"description": "Always null."})
+
+
+class ErrorAnswer(Answer):
     """What every answer but a success looks like."""
 
-    status = fields.String(required=True, validate=validate.Equal("error"))
+    status = Choice("ErrorStatus", ["error"], required=True)
     message = fields.String(required=True, metadata={"description": "What went wrong, for a person."})
-    data = fields.Raw(required=True, allow_none=True, metadata={"enum": [None]})
+    data = null_field()
     code = fields.String(required=True, metadata={"description": "What went wrong, for a program."})
     errors = fields.Dict(
         keys=fields.String(),
@@ -52,9 +57,8 @@ class Error(Answer):
 _MAX_PAGE = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
 
 
-def page_number(description: str, **kwargs: Any) -> QueryInteger:
-    described = {"description": description, "example": 1}
-    return QueryInteger(min_value=1, max_value=_MAX_PAGE, metadata=described, **kwargs)
+def page_number(description: str) -> QueryInteger:
+    return QueryInteger(min_value=1, max_value=_MAX_PAGE, metadata={"description": description, "example": 1})
 
 
 def items_per_page(default: int) -> QueryInteger:
@@ -62,34 +66,33 @@ def items_per_page(default: int) -> QueryInteger:
     return QueryInteger(min_value=1, max_value=100, load_default=default, metadata=described)
 
 
+class PageOrCursor(Query):
+    """The query of a list that is read by page numbers, or by following cursors."""
+
+    page = page_number("Page number, by default 1; not with cursor.")
+
+    @validates_schema
+    def _require_page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
+        if "page" in data and "cursor" in data:
+            raise ValidationError("Send page or cursor, not both.", "cursor")
+
+
 def page_of(items: type[Answer], name: str) -> type[Schema]:
-    """Make the schema of one page of a list."""
+    """Make the schema of one page of a list that can also be followed by cursor; then ``page`` is null."""
     count: dict[str, Any] = {"strict": True, "required": True, "validate": validate.Range(min=0)}
     page = Answer.from_dict(
         {
             "items": fields.List(fields.Nested(items), required=True),
             "total": fields.Integer(**count, metadata={"description": "Matches on all pages."}),
-            "page": fields.Integer(**count),
+            "page": fields.Integer(**count, allow_none=True),
             "limit": fields.Integer(**count),
             "total_pages": fields.Integer(**count),
-        },
-        name=name,
-    )
-    page.EXAMPLE = {"items": [items.EXAMPLE], "total": 1, "page": 1, "limit": 20, "total_pages": 1}  # type: ignore[attr-defined]
-    return page
-
-
-def cursor_page_of(items: type[Answer], name: str) -> type[Schema]:
-    """Make the schema of one page of a list that can also be followed by cursor; then ``page`` is null."""
-    page: Any = page_of(items, name)
-    return type(
-        name,
-        (page,),
-        {
-            "page": fields.Integer(strict=True, required=True, allow_none=True, validate=validate.Range(min=1)),
             "next_cursor": fields.String(
                 required=True, allow_none=True, metadata={"description": "Null on the last page."}
             ),
-            "EXAMPLE": {**page.EXAMPLE, "next_cursor": None},
         },
+        name=name,
     )
+    example = {"items": [items.EXAMPLE], "total": 1, "page": 1, "limit": 20, "total_pages": 1, "next_cursor": None}  # type: ignore[attr-defined]
+    page.EXAMPLE = example  # type: ignore[attr-defined]
+    return page

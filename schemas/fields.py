@@ -7,7 +7,7 @@ marshmallow's own String, Integer, Boolean and UUID accept more than JSON Schema
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +24,10 @@ UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 # Between the digits of a written phone number: spaces (also the no-break ones), dots, dashes, brackets, and the
 # invisible direction marks that copying from an address book brings along.
 _GAP = r"[ \t\u00a0\u202f.()\[\]\-\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069]*"
-# A trunk 0 in brackets, as in +44 (0)20…, is dialled at home only. Some countries keep it, so it is refused.
-PHONE_PATTERN = rf"^(?!.*\(0\)){_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
+PHONE_PATTERN = rf"^{_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
 _PHONE = re.compile(PHONE_PATTERN)
+# A trunk 0 in brackets, as in +44 (0)20…, is dialled at home only. Some countries keep it, so it is refused.
+_TRUNK_ZERO = "(0)"
 _PHONE_MAX_LENGTH = 64
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -79,12 +80,20 @@ class Uuid(fields.UUID):
         return canonical
 
 
+class Choice(fields.String):
+    """One of some words, which the OpenAPI document describes once, under the name of the set."""
+
+    def __init__(self, set_name: str, words: Iterable[str], **kwargs: Any) -> None:
+        self.set_name, self.words = set_name, list(words)
+        super().__init__(validate=validate.OneOf(self.words), **kwargs)
+
+
 class UuidOrNone(fields.String):
     """In a query: a UUID, or the word none for those that have none, loaded as None."""
 
     def __init__(self, **kwargs: Any) -> None:
-        described = {"anyOf": [{"format": "uuid"}, {"const": "none"}], **kwargs.pop("metadata", {})}
-        super().__init__(metadata=described, allow_none=True, **kwargs)
+        described = {"pattern": f"^(none|{UUID_PATTERN.pattern})$", **kwargs.pop("metadata", {})}
+        super().__init__(metadata=described, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         if value == "none":
@@ -127,12 +136,13 @@ class PhoneNumber(fields.String):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        described = {"pattern": PHONE_PATTERN, "maxLength": _PHONE_MAX_LENGTH, **kwargs.pop("metadata", {})}
+        refused = {"not": {"pattern": re.escape(_TRUNK_ZERO)}}
+        described = {"pattern": PHONE_PATTERN, **refused, "maxLength": _PHONE_MAX_LENGTH, **kwargs.pop("metadata", {})}
         super().__init__(metadata=described, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         written: str = super()._deserialize(value, attr, data, **kwargs)
-        if len(written) > _PHONE_MAX_LENGTH or not _PHONE.fullmatch(written):
+        if len(written) > _PHONE_MAX_LENGTH or not _PHONE.fullmatch(written) or _TRUNK_ZERO in written:
             raise ValidationError(
                 "Not an international phone number: 7 to 15 digits, the first not 0, after an optional + or 00."
             )
@@ -171,14 +181,15 @@ class StrictBoolean(fields.Boolean):
         return value
 
 
-class QueryBoolean(fields.String):
+class QueryBoolean(Choice):
     """In a query: the word true or false."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"enum": ["true", "false"], **kwargs.pop("metadata", {})}, **kwargs)
+        super().__init__("TrueOrFalse", ["true", "false"], **kwargs)
+        self.validators = []  # They would see what was loaded.
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        if value not in ("true", "false"):
+        if value not in self.words:
             raise ValidationError("Not true or false.")
         return value == "true"
 

@@ -1,10 +1,10 @@
 """A flow: a chatbot's script, and how the agent desktop shows the variables that it collects."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
-from schemas.envelope import Answer, Query, items_per_page, page_number, page_of
+from schemas.envelope import Answer, PageOrCursor, Query, items_per_page, page_of
 from schemas.examples import ACCOUNT_ID, FLOW_ID
-from schemas.fields import BoundedList, Integer, StrictBoolean, Text, Uuid, UuidOrNone
+from schemas.fields import BoundedList, Choice, Integer, StrictBoolean, Text, Uuid, UuidOrNone
 
 DISPLAY_TYPES = ["text", "badge", "tag"]
 COLORS = ["default", "success", "warning", "error", "info"]
@@ -44,8 +44,8 @@ class PanelField(Schema):
     key = Text(required=True, max_length=255, min_length=1, metadata={"description": "The variable's name."})
     label = Text(required=True, max_length=255)
     order = Integer(min_value=0, max_value=10_000, load_default=0)
-    display_type = fields.String(validate=validate.OneOf(DISPLAY_TYPES))
-    color = fields.String(validate=validate.OneOf(COLORS))
+    display_type = Choice("PanelDisplayType", DISPLAY_TYPES)
+    color = Choice("PanelColor", COLORS)
 
 
 class PanelSection(Schema):
@@ -104,8 +104,12 @@ class FlowQuery(Query):
     account_id = Uuid(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
 
 
-class FlowListQuery(Query):
-    page = page_number("Page number.", load_default=1)
+class FlowListQuery(PageOrCursor):
+    cursor = Text(
+        max_length=1000,
+        min_length=1,
+        metadata={"description": "The next_cursor of an earlier page.", "example": "1704067200000000-17"},
+    )
     limit = items_per_page(20)
     account_id = UuidOrNone(
         metadata={"description": "Only the flows of this account; none: of no account.", "example": "none"}

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.contacts import (
     Contact,
+    at_least_one_of,
     avatar_url_field,
     bsuid_field,
     external_id_field,
@@ -15,23 +16,15 @@ from schemas.contacts import (
 )
 from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID
-from schemas.fields import Uuid
+from schemas.fields import Choice, Uuid
 
 MATCHED_BY = ["bsuid", "previous_bsuid", "parent_bsuid", "external_id", "phone_number", "phone_variant"]
 _FINDING = ("phone_number", "bsuid", "parent_bsuid", "external_id")
-# For the OpenAPI document, as IDENTIFIED.
-_FINDABLE = {"not": {"properties": {kind: {"type": "null"} for kind in _FINDING}}}
 
 
-def on_conflict_field() -> fields.String:
-    return fields.String(
-        validate=validate.OneOf(["report", "merge"]),
-        metadata={
-            "description": "When identifiers belong to several contacts: report them, which is the default, or make "
-            "them one contact.",
-            "example": "merge",
-        },
-    )
+def on_conflict_field() -> Choice:
+    what = "When identifiers belong to several contacts: report them, which is the default, or make them one contact."
+    return Choice("OnConflict", ["report", "merge"], metadata={"description": what, "example": "merge"})
 
 
 class ContactIdentity(Schema):
@@ -44,7 +37,7 @@ class ContactIdentity(Schema):
     }
 
     class Meta:
-        json_schema = _FINDABLE
+        json_schema = at_least_one_of(*_FINDING)
 
     phone_number = phone_number_field(allow_none=True)
     bsuid = bsuid_field()
@@ -73,10 +66,11 @@ class Resolution(Answer):
     """How a contact was found, and what that changed."""
 
     EXAMPLE: dict[str, Any] = {"matched_by": "phone_number", "replaced": {}, "conflict_with": [], "merged": []}
-    matched_by = fields.String(
+    matched_by = Choice(
+        "MatchedBy",
+        MATCHED_BY,
         required=True,
         allow_none=True,
-        validate=validate.OneOf([*MATCHED_BY, None]),
         metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
     )
     replaced = fields.Dict(

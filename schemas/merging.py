@@ -6,7 +6,7 @@ from schemas.constants import DUPLICATE_REASONS
 from schemas.contacts import Contact, ContactSummary
 from schemas.envelope import Answer, Query, items_per_page
 from schemas.examples import CONTACT_ID, OTHER_CONTACT_ID
-from schemas.fields import BoundedList, StrictBoolean, Text, Uuid, UuidOrNone
+from schemas.fields import BoundedList, Choice, StrictBoolean, Text, Uuid, UuidOrNone
 
 
 class ContactMergeRequest(Schema):
@@ -78,7 +78,9 @@ class MergeList(Answer):
 
 class DuplicateListQuery(Query):
     limit = items_per_page(20)
-    account_id = UuidOrNone(metadata={"description": "Only contacts of this account; none: of no account."})
+    account_id = UuidOrNone(
+        metadata={"description": "Only contacts of this account; none: of no account.", "example": "none"}
+    )
     cursor = Text(
         max_length=37,
         pattern=r"^[0-9]{1,18}-[0-9]{1,18}$",
@@ -101,7 +103,7 @@ class Duplicate(Answer):
         metadata={"description": "The one that was created first stands first."},
     )
     reasons = fields.List(
-        fields.String(validate=validate.OneOf(DUPLICATE_REASONS)),
+        Choice("DuplicateReason", DUPLICATE_REASONS),
         required=True,
         metadata={
             "description": "identity_conflict: WhatsApp gave identifiers of both for one person; phone_variant: their "

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPES
 from schemas.contacts import Contact
 from schemas.envelope import Answer, Query, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
-from schemas.fields import JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
+from schemas.fields import Choice, JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
 from schemas.identity import ContactIdentity, Resolution, on_conflict_field
 
 MAX_CONTENT_BYTES = 64 * 1024
@@ -34,8 +34,8 @@ class MessageCreate(Schema):
         "timestamp": "2024-01-01T12:00:00Z",
     }
     wa_message_id = _wa_message_id()
-    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
+    type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = JsonObject(
         required=True,
         max_bytes=MAX_CONTENT_BYTES,
@@ -44,8 +44,9 @@ class MessageCreate(Schema):
             "example": {"body": "Where is my order?"},
         },
     )
-    status = fields.String(
-        validate=validate.OneOf(MESSAGE_STATUSES),
+    status = Choice(
+        "MessageStatus",
+        MESSAGE_STATUSES,
         metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
     )
     timestamp = UtcDateTime(
@@ -69,7 +70,7 @@ class StatusPut(Schema):
     """What became of a message."""
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
-    status = fields.String(required=True, validate=validate.OneOf(MESSAGE_STATUSES))
+    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True)
     timestamp = UtcDateTime(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
     error = JsonObject(
         max_bytes=MAX_CONTENT_BYTES,
@@ -111,11 +112,11 @@ class Message(Answer):
     id = fields.UUID(required=True)
     contact_id = fields.UUID(required=True)
     wa_message_id = fields.String(required=True, allow_none=True)
-    direction = fields.String(required=True, validate=validate.OneOf(MESSAGE_DIRECTIONS))
-    type = fields.String(required=True, validate=validate.OneOf(MESSAGE_TYPES))
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
+    type = Choice("MessageType", MESSAGE_TYPES, required=True)
     content = fields.Dict(required=True, keys=fields.String())
     history = fields.Boolean(required=True, metadata={"description": "Of an old conversation."})
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*MESSAGE_STATUSES, None]))
+    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True, allow_none=True)
     status_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When it got its status."}
     )

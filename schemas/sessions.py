@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.constants import SESSION_STATUSES
-from schemas.envelope import Answer
+from schemas.envelope import Answer, items_per_page
 from schemas.examples import FLOW_ID, SESSION_ID
-from schemas.fields import JsonObject, Uuid
+from schemas.fields import Choice, JsonObject, Uuid
 from schemas.flows import PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
 
 SESSION_DATA_EXAMPLE = {
@@ -30,8 +30,11 @@ class SessionPut(Schema):
         allow_none=True,
         metadata={"description": "The flow that collects; it need not be stored yet.", "example": FLOW_ID},
     )
-    status = fields.String(validate=validate.OneOf(SESSION_STATUSES))
+    status = Choice("SessionStatus", SESSION_STATUSES)
     session_data = JsonObject(required=True, metadata={"description": "All variables of the session."})
+
+
+_HAS_SESSION_ID = {"properties": {"session_id": {"type": "string"}}, "required": ["session_id"]}
 
 
 class SessionPatch(SessionPut):
@@ -44,10 +47,8 @@ class SessionPatch(SessionPut):
     )
 
     class Meta:
-        # For the OpenAPI document: these are not all missing.
-        json_schema: dict[str, Any] = {
-            "not": {"properties": {name: {"not": {}} for name in ("session_data", "status", "flow_id")}}
-        }
+        # For the OpenAPI document: at least one field beside session_id.
+        json_schema = {"minProperties": 1, "if": _HAS_SESSION_ID, "then": {"minProperties": 2}}
 
     @validates_schema
     def _require_change(self, data: dict[str, Any], **_: Any) -> None:
@@ -72,7 +73,7 @@ class Session(Answer):
     flow_name = fields.String(
         required=True, allow_none=True, metadata={"description": "Null when no flow of that id is stored."}
     )
-    status = fields.String(required=True, validate=validate.OneOf(SESSION_STATUSES))
+    status = Choice("SessionStatus", SESSION_STATUSES, required=True)
     session_data = fields.Dict(required=True, keys=fields.String())
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -83,14 +84,20 @@ class SessionData(Session):
 
     EXAMPLE = {**Session.EXAMPLE, "panel_config": PANEL_CONFIG_EXAMPLE}
     session_id = fields.UUID(required=True, allow_none=True)
-    status = fields.String(required=True, allow_none=True, validate=validate.OneOf([*SESSION_STATUSES, None]))
+    status = Choice("SessionStatus", SESSION_STATUSES, required=True, allow_none=True)
     panel_config = fields.Nested(PanelConfig, required=True)
     created_at = fields.AwareDateTime(required=True, allow_none=True)
     updated_at = fields.AwareDateTime(required=True, allow_none=True)
 
 
-class SessionList(Answer):
-    """All sessions of a contact, newest first."""
+class SessionListQuery(Schema):
+    limit = items_per_page(20)
+    before = Uuid(metadata={"description": "Only sessions that began before this one.", "example": SESSION_ID})
 
-    EXAMPLE = {"items": [Session.EXAMPLE]}
+
+class SessionList(Answer):
+    """Sessions of a contact, newest first."""
+
+    EXAMPLE = {"items": [Session.EXAMPLE], "has_more": False}
     items = fields.List(fields.Nested(Session), required=True)
+    has_more = fields.Boolean(required=True, metadata={"description": "Whether there are older ones."})

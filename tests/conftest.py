@@ -1,14 +1,16 @@
 """Fixtures: a database of each kind, the application on it, and a caller that checks every response."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from unittest import mock
 
+import psycopg
 import pytest
+import uuid_utils
 from flask import Flask
 from helpers.caller import Caller
-from helpers.databases import KINDS, Databases, start_postgresql
+from helpers.databases import KINDS, Databases, start_postgresql, with_user
 from helpers.service import Service, serve
 from peewee import fn
 
@@ -98,6 +100,28 @@ def empty_database(kind: str, databases: Databases, app: Flask) -> str:  # noqa:
     url = databases.create(kind)
     connect(Settings(database_url=url))
     return url
+
+
+@pytest.fixture
+def role_url(databases: Databases) -> Iterator[Callable[..., str]]:
+    """Makes a PostgreSQL database for a role of its own, with settings of its own, and returns the URL."""
+    roles: list[str] = []
+
+    def create(*, may_create: bool = True, **settings: str) -> str:
+        role, url = f"role_{uuid_utils.uuid7().hex}", databases.create("postgresql")
+        roles.append(role)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'role'")
+            if may_create:
+                connection.execute(f"GRANT ALL ON SCHEMA public TO {role}")
+            for name, value in settings.items():
+                connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'")
+        return with_user(url, role, "role")
+
+    yield create
+    with psycopg.connect(databases.server_url, autocommit=True) as connection:
+        for role in roles:
+            connection.execute(f"ALTER ROLE {role} NOLOGIN")
 
 
 @pytest.fixture

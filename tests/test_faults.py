@@ -11,9 +11,11 @@ from flask import Flask
 from helpers.caller import Caller
 from helpers.databases import Databases, blocked_writes
 from helpers.service import Service, call, serve, status_of
+from peewee import OperationalError
 
 from contacts_service.app import create_app, prepare
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading, writing
+from contacts_service.errors import Unavailable
 from contacts_service.settings import Settings
 
 BODY = {"phone_number": "+1234567890"}
@@ -48,6 +50,45 @@ def test_locked_database_is_503_in_bounded_time_and_recovers(short_timeout_app: 
         assert int(response.headers["Retry-After"]) >= 1
         assert response.errors == {}
     assert caller.post("/api/contacts", BODY).status == 201
+
+
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n"
+ENDLESS_INSERT = {
+    "sqlite": [f"CREATE TRIGGER endless BEFORE INSERT ON contact BEGIN SELECT ({ENDLESS}); END"],
+    "postgresql": [
+        f"CREATE FUNCTION endless() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM ({ENDLESS}); END $$",
+        "CREATE TRIGGER endless BEFORE INSERT ON contact FOR EACH ROW EXECUTE FUNCTION endless()",
+    ],
+}
+
+
+def test_endless_statement_is_503_and_its_transaction_undone(short_timeout_app: tuple[Flask, str], kind: str) -> None:
+    app, _ = short_timeout_app
+    caller = Caller(app)
+    with pytest.raises(Unavailable), reading():
+        database.execute_sql(ENDLESS).fetchall()
+    with writing():
+        for statement in ENDLESS_INSERT[kind]:
+            database.execute_sql(statement)
+    response = caller.post("/api/contacts", BODY, {"Idempotency-Key": "a"})
+    assert (response.status, response.code) == (503, "unavailable")
+    assert int(response.headers["Retry-After"]) >= 1
+    with writing():
+        database.execute_sql("DROP TRIGGER endless" + " ON contact" * (kind == "postgresql"))
+    assert caller.post("/api/contacts", BODY, {"Idempotency-Key": "a"}).status == 201, "it was the first"
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)  # PostgreSQL has a setting for it.
+def test_migration_takes_as_long_as_it_takes(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert app
+    many_steps = ENDLESS.replace("FROM n)", "FROM n LIMIT 100000)")
+    with reading():
+        monkeypatch.setattr(database.obj, "_timeout", -1.0)
+        with database.migrating():
+            assert database.execute_sql(many_steps).fetchone() == (100_000,)
+        with pytest.raises(OperationalError, match="interrupted"):
+            database.execute_sql(many_steps).fetchone()
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

@@ -16,7 +16,7 @@ from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import reading
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-CONTACTS, COMBINATIONS = 60, 60
+CONTACTS, COMBINATIONS = 60, 40
 METADATA: list[dict[str, Any]] = [
     {},
     {"plan": "gold", "seats": 5, "a.b": "x"},
@@ -65,7 +65,9 @@ def rows(caller: Caller) -> list[dict[str, Any]]:
     return [caller.get(f"/api/contacts/{contact_id}").data for contact_id in ids]
 
 
-def passes(row: dict[str, Any], query: dict[str, str]) -> bool:
+def passes(  # noqa: C901 - A branch for each kind of filter.
+    row: dict[str, Any], query: dict[str, str]
+) -> bool:
     """Whether a contact passes the filters, by the contract."""
     for name, text in query.items():
         if name.endswith(("_after", "_before")):
@@ -119,7 +121,7 @@ def random_query(chance: random.Random) -> dict[str, str]:
 
 @pytest.mark.parametrize("walks", [False, True])
 def test_any_combination_of_filters_lists_what_a_plain_filter_chooses(
-    app: Flask, caller: Caller, rows: list[dict[str, Any]], walks: bool, monkeypatch: pytest.MonkeyPatch
+    app: Flask, rows: list[dict[str, Any]], walks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In every order, by page and by cursor, for every key, whether a page is walked or sorted."""
     if walks:

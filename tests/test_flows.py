@@ -80,7 +80,8 @@ def test_list_is_ordered_by_newest_flow(caller: Caller) -> None:
     flows = [
         caller.put(f"/api/flows/{flow_id}", {"name": flow_id, "panel_config": {"sections": []}}).data for flow_id in ids
     ]
-    assert caller.get("/api/flows").data == {"items": flows[::-1], "total": 5, "page": 1, "limit": 20, "total_pages": 1}
+    counts = {"total": 5, "page": 1, "limit": 20, "total_pages": 1}
+    assert caller.get("/api/flows").data == {"items": flows[::-1], **counts, "next_cursor": None}
     second = caller.get("/api/flows", page=2, limit=2).data
     assert (second["items"], second["total_pages"]) == (flows[2:0:-1], 3)
 
@@ -90,3 +91,35 @@ def test_deleted_flow_is_404(caller: Caller) -> None:
     assert caller.delete(PATH).data is None
     for response in (caller.get(PATH), caller.delete(PATH)):
         assert (response.status, response.code) == (404, "flow_not_found")
+
+
+LARGE_SECTION = {"id": "a", "label": "A", "fields": [{"key": "k", "label": "x" * 255}] * 100}
+
+
+def test_page_of_large_flows_ends_early_and_its_cursor_leads_on(caller: Caller) -> None:
+    ids = [f"018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c{number:02}" for number in range(10)]
+    panel = {"sections": [LARGE_SECTION] * 30}
+    for flow_id in ids:
+        assert caller.put(f"/api/flows/{flow_id}", {"name": flow_id, "panel_config": panel}).status == 201
+    pages: list[list[str]] = []
+    cursor: dict[str, str] | None = {}
+    while cursor is not None:
+        page = caller.get("/api/flows", limit=100, **cursor).data
+        assert (page["total"], page["page"]) == (10, None if cursor else 1)
+        pages.append([flow["id"] for flow in page["items"]])
+        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+    assert pages == [ids[:4:-1], ids[4::-1]], "five reach 4 MiB"
+
+
+def test_cursor_of_flows_leads_on_beside_page_numbers(caller: Caller) -> None:
+    ids = [f"018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c{number:02}" for number in range(5)]
+    for flow_id in ids:
+        caller.put(f"/api/flows/{flow_id}", {"name": flow_id, "panel_config": {"sections": []}})
+    second = caller.get("/api/flows", limit=2, page=2).data
+    assert [flow["id"] for flow in second["items"]] == [ids[2], ids[1]]
+    assert "pk" not in second["items"][0]
+    last = caller.get("/api/flows", limit=2, cursor=second["next_cursor"]).data
+    assert ([flow["id"] for flow in last["items"]], last["next_cursor"]) == ([ids[0]], None)
+    for bad in ("nonsense", "1-2-3", "-1-1", second["next_cursor"] + "0" * 20):
+        assert caller.get("/api/flows", cursor=bad).errors == {"cursor": ["Not a cursor of this list."]}
+    assert caller.get("/api/flows", cursor=second["next_cursor"], page=1).status == 400

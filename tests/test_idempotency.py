@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
 from contacts_service.app import create_app, prepare
-from contacts_service.contacts import use_cases
+from contacts_service.contacts import use_cases, writes
 from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
 from contacts_service.settings import Settings
@@ -28,6 +30,8 @@ from contacts_service.web.stored_responses import StoredResponse
 BODY = {"phone_number": "+1234567890", "name": "John Doe"}
 MESSAGE = {"direction": "incoming", "type": "text", "content": {"body": "hello"}}
 KEY = {"Idempotency-Key": "order-4711"}
+
+IS_BLOCKING = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
 
 
 def send(caller: Caller, path: str = "/api/contacts", body: object = BODY, key: str = "order-4711") -> Response:
@@ -253,6 +257,51 @@ def test_stored_412_is_emptied_with_its_contact(caller: Caller) -> None:
     assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).body == refused.body
     caller.delete(f"/api/contacts/{contact}")
     assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).status == 404
+    with database.connection_context():
+        assert "John Doe" not in str(list(StoredResponse.select().dicts()))
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has one writer at a time.
+def test_412_stored_while_its_contact_is_deleted_tells_nothing_of_it(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = Caller(app)
+    contact = f"/api/contacts/{caller.create(name='John Doe')['id']}"
+    run, deletion = idempotency._run, threading.Thread(target=lambda: Caller(app).delete(contact))  # noqa: SLF001
+
+    def run_and_delete(view: Any) -> Any:
+        """Let another transaction delete the contact before the response is stored, if it can."""
+        result = run(view)
+        deletion.start()
+        while deletion.is_alive() and not database.execute_sql(IS_BLOCKING).fetchone():
+            time.sleep(0.01)
+        return result
+
+    monkeypatch.setattr(idempotency, "_run", run_and_delete)
+    headers = {**KEY, "If-Match": '"99"'}
+    assert caller.request("POST", f"{contact}/mark-read", headers=headers).status == 412
+    deletion.join()
+    with database.connection_context():
+        assert "John Doe" not in str(list(StoredResponse.select().dicts()))
+    assert caller.request("POST", f"{contact}/mark-read", headers=headers).status == 404
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_412_of_a_contact_deleted_before_it_is_stored_is_404(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Caller(app)
+    contact = f"/api/contacts/{caller.create(name='John Doe')['id']}"
+    make = writes.version_mismatch
+
+    def delete_first(row: dict[str, Any]) -> Any:
+        deletion = threading.Thread(target=lambda: Caller(app).delete(contact))
+        deletion.start()
+        deletion.join()
+        return make(row)
+
+    monkeypatch.setattr(writes, "version_mismatch", delete_first)
+    headers = {**KEY, "If-Match": '"99"'}
+    for _ in range(2):
+        assert caller.request("POST", f"{contact}/mark-read", headers=headers).status == 404
     with database.connection_context():
         assert "John Doe" not in str(list(StoredResponse.select().dicts()))
 

@@ -281,6 +281,9 @@ def test_merge_that_would_exceed_a_limit_is_refused_before_anything_is_written(c
         caller.put(f"/api/contacts/{contact}", {"tags": [f"{number} {each}" for each in range(26)]})
     refused = merge(caller, survivor, source)
     assert (refused.status, list(refused.errors)) == (400, ["source_id"])
+    said = {"phone_number": NUMBER, "bsuid": BSUID, "on_conflict": "merge"}
+    reported = caller.post("/api/contacts/resolve", said).data
+    assert (reported["merged"], reported["conflict_with"]) == ([], [survivor]), "what WhatsApp says is never refused"
     for number, contact in enumerate((survivor, source)):
         caller.put(f"/api/contacts/{contact}", {"tags": [], "metadata": {str(number): "x" * 600_000}})
     assert merge(caller, survivor, source).status == 413

@@ -164,6 +164,24 @@ def test_history_pages_hold_every_message_once_in_both_directions(caller: Caller
     assert [item["wa_message_id"] for item in between["items"]] == whole[6:9]
 
 
+def test_page_of_large_messages_ends_early_and_leads_on(caller: Caller, contact: str) -> None:
+    large = {"content": {"body": "x" * 60_000}}
+    for number in range(50):
+        path = f"{contact}/messages"
+        recorded = caller.post(path, message(wa_message_id=f"wamid.{number:02}", **large)).data
+        failed = {"status": "failed", "error": {"text": "é" * 30_000}}
+        assert caller.put(f"/api/messages/{recorded['id']}/status", failed).status == 200
+    everything = [f"wamid.{number:02}" for number in range(50)]
+    newest = caller.get(path, limit=100).data
+    older = caller.get(path, limit=100, before=newest["items"][0]["id"]).data
+    pages = [[item["wa_message_id"] for item in page["items"]] for page in (older, newest)]
+    assert pages == [everything[:15], everything[15:]], "35 of 120 kB reach 4 MiB"
+    assert (newest["has_more"], older["has_more"]) == (True, False)
+    after = caller.get(path, limit=100, after=older["items"][0]["id"]).data
+    assert [item["wa_message_id"] for item in after["items"]] == everything[1:36]
+    assert after["has_more"]
+
+
 def test_unknown_bound_of_the_history_is_404(caller: Caller, contact: str) -> None:
     other = f"/api/contacts/{caller.create('+1234567899')['id']}"
     foreign = caller.post(f"{other}/messages", message(1)).data["id"]

@@ -12,7 +12,14 @@ from helpers.service import ROOT, run_flask
 from peewee import IntegrityError
 from playhouse.migrations import Runner
 
-from contacts_service.contacts.tables import Contact, ContactCount, ContactDuplicate, ContactIdentifier, ContactTag
+from contacts_service.contacts.tables import (
+    Contact,
+    ContactCount,
+    ContactDuplicate,
+    ContactIdentifier,
+    ContactMerge,
+    ContactTag,
+)
 from contacts_service.db import migrations
 from contacts_service.db.database import connect, database
 from contacts_service.flows.tables import Flow
@@ -26,6 +33,7 @@ MODELS = [
     Contact,
     ContactTag,
     ContactIdentifier,
+    ContactMerge,
     ContactDuplicate,
     Flow,
     Session,

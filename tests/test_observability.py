@@ -160,8 +160,7 @@ def test_arbitrary_requests_create_no_metric_series(app: Flask) -> None:
 def test_docs_page_may_run_only_its_own_script(app: Flask) -> None:
     page = app.test_client().get("/docs")
     policy = page.headers["Content-Security-Policy"]
-    assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
-    assert re.search(r"script-src 'self' 'sha256-[A-Za-z0-9+/=]{44}';", policy)
+    assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert "http" not in policy
 

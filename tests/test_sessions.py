@@ -53,7 +53,7 @@ def test_contact_without_session_has_nulls_and_empty_objects(caller: Caller, con
         "created_at": None,
         "updated_at": None,
     }
-    assert caller.get(f"{contact}/sessions").data == {"items": []}
+    assert caller.get(f"{contact}/sessions").data == {"items": [], "has_more": False}
 
 
 def test_put_replaces_variables_and_keeps_other_fields(caller: Caller, contact: str) -> None:
@@ -206,3 +206,32 @@ def test_merge_patch_matches_rfc_7396_appendix_a(target: Any, patch: Any, result
 def test_merge_patch_is_idempotent(target: Any, patch: Any) -> None:
     once = merge_patch(target, patch)
     assert merge_patch(once, patch) == once
+
+
+def pages_of(caller: Caller, path: str, **query: object) -> list[list[str]]:
+    """Ids of the sessions on each page, following ``before`` to the end."""
+    pages: list[list[str]] = []
+    page: dict[str, Any] = {"has_more": True}
+    while page["has_more"]:
+        page = caller.get(path, **query, **({"before": pages[-1][-1]} if pages else {})).data
+        pages.append([session["session_id"] for session in page["items"]])
+    return pages
+
+
+def test_pages_of_sessions_hold_each_once_newest_first(caller: Caller, contact: str) -> None:
+    ids = [caller.put(f"{contact}/session-data", {"session_data": {}}).data["session_id"] for _ in range(25)][::-1]
+    other = f"/api/contacts/{caller.create('+1234567899')['id']}"
+    caller.put(f"{other}/session-data", {"session_data": {}})
+    assert pages_of(caller, f"{contact}/sessions") == [ids[:20], ids[20:]], "20 unless told"
+    assert pages_of(caller, f"{contact}/sessions", limit=5) == [ids[at : at + 5] for at in range(0, 25, 5)]
+    assert pages_of(caller, f"{contact}/sessions", limit=100) == [ids]
+    assert caller.get(f"{contact}/sessions", limit=101).status == 400
+    assert caller.get(f"{contact}/sessions", before=ids[-1]).data == {"items": [], "has_more": False}
+    unknown = caller.get(f"{other}/sessions", before=ids[3])
+    assert (unknown.status, unknown.code) == (404, "session_not_found")
+
+
+def test_page_of_large_sessions_ends_early_and_leads_on(caller: Caller, contact: str) -> None:
+    large = {"text": "é" * 170_000}
+    ids = [caller.put(f"{contact}/session-data", {"session_data": large}).data["session_id"] for _ in range(15)][::-1]
+    assert pages_of(caller, f"{contact}/sessions", limit=100) == [ids[:13], ids[13:]], "thirteen of 340 kB reach 4 MiB"

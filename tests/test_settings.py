@@ -22,6 +22,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "PORT": "9000",
         "WEB_CONCURRENCY": "3",
         "CONTACTS_THREADS": "5",
+        "CONTACTS_LOG_FORMAT": "json",
+        "CONTACTS_REQUIRE_KEY": "1",
+        "CONTACTS_FIRST_KEY": "0123456789abcdef" * 2,
     }
     assert Settings.from_environment(environment) == Settings(
         database_url="postgresql://u:p@db/contacts",
@@ -30,6 +33,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         port=9000,
         workers=3,
         threads=5,
+        log_format="json",
+        require_key=True,
+        first_key="0123456789abcdef" * 2,
     )
 
 
@@ -58,6 +64,8 @@ def test_database_url_names_a_file_or_a_server(url: str, path: str | None) -> No
         ("PORT", "65536"),
         ("WEB_CONCURRENCY", "0"),
         ("CONTACTS_THREADS", "-1"),
+        ("CONTACTS_LOG_FORMAT", "xml"),
+        ("CONTACTS_REQUIRE_KEY", "perhaps"),
         ("CONTACTS_DATABASE_TIMEOUT", "0"),
         ("CONTACTS_DATABASE_TIMEOUT", "soon"),
         ("CONTACTS_DATABASE_TIMEOUT", "nan"),

@@ -22,6 +22,8 @@ from contacts_service.contacts.tables import (
 )
 from contacts_service.db.accounts import AllowedAccounts, of_accounts, require_account
 from contacts_service.db.database import database
+from contacts_service.errors import InvalidRequest
+from schemas.constants import MAX_SEARCH_WORDS
 
 Index = SqliteSearchIndex | PostgresqlSearchIndex
 INDEXES: dict[str, Index] = {"sqlite": SqliteSearchIndex(), "postgresql": PostgresqlSearchIndex()}
@@ -97,16 +99,19 @@ def make_filters(  # noqa: PLR0913 - The query parameters.
     metadata: dict[str, str] | None = None,
     **others: Any,
 ) -> Filters:
-    """Make filters of the parameters of ContactFilters. Runs a query; raises AccountForbidden."""
+    """Make filters of the parameters of ContactFilters. Runs a query. Raises AccountForbidden, InvalidRequest."""
     equal = {name: value for name, value in others.items() if not isinstance(value, datetime)}
     bounds = {name: value for name, value in others.items() if name not in equal}
     if "account_id" in equal:
         require_account(allowed_accounts, equal["account_id"])
         allowed_accounts = None
+    searches = alternatives(search)
+    if any(len(terms) > MAX_SEARCH_WORDS for terms in searches):
+        raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
     # Contacts without a message are before everything.
     earliest = NO_MESSAGE + timedelta(microseconds=1)
     bounds |= {name: max(bounds[name], earliest) for name in bounds if name.startswith("last_message")}
-    filters = Filters(allowed_accounts, equal, ids, tags, alternatives(search), bounds, unread, marketing_opt_out, [])
+    filters = Filters(allowed_accounts, equal, ids, tags, searches, bounds, unread, marketing_opt_out, [])
     if metadata:
         accounts = filters.account_ids
         if accounts is None:

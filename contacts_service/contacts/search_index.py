@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from peewee import Node, NodeList
 
-# Terms of a search that are looked up; rows are compared with the others. Each costs the database a list of matches.
-_MAX_INDEXED_TERMS = 8
 # About how many contacts there are: by the range of their keys, which may have gaps, or by the counters of accounts.
 COUNT_ALL = "SELECT COALESCE((SELECT MAX(pk) FROM contact) - (SELECT MIN(pk) FROM contact) + 1, 0)"
 COUNT_OF_ACCOUNTS = "SELECT COALESCE(SUM(contacts), 0) FROM contact_count WHERE account"
@@ -43,10 +41,10 @@ class SearchIndex:
 
     def indexed(self, terms: list[str]) -> IndexQuery:
         """Split the terms into a query of the index and those that rows are compared with."""
+        compared = [term for term in terms if len(term) > self.max_gram]
         # The longest terms are the rarest.
-        looked_up = sorted(terms, key=len, reverse=True)[:_MAX_INDEXED_TERMS]
-        compared = [term for term in terms if len(term) > self.max_gram or term not in looked_up]
-        grams = [gram for term in looked_up for gram in grams_of(term, self.max_gram)]
+        longest_first = sorted(terms, key=len, reverse=True)
+        grams = [gram for term in longest_first for gram in grams_of(term, self.max_gram)]
         return IndexQuery(self.query_of(grams), compared)
 
 

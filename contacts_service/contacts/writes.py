@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 import uuid_utils
@@ -164,7 +165,7 @@ def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) ->
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     current = to_public(contact)
-    return VersionMismatch(current, contact_etag(current))
+    return VersionMismatch(current, contact_etag(current), partial(lock_contact, current["id"], None))
 
 
 def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:

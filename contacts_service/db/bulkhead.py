@@ -24,7 +24,7 @@ class Bulkhead:
             while len(self._held_since) >= self._slots:
                 left = min(self._held_since.values()) + self._patience - monotonic()
                 if left <= 0 or not self._changed.wait(left):
-                    raise Unavailable(TimeoutError("all threads but one wait for the database already"))
+                    raise Unavailable("all threads but one wait for the database already")
             self._held_since[thread] = monotonic()
         return True
 

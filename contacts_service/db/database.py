@@ -14,13 +14,13 @@ from contacts_service.db.postgresql import PostgresqlBackend
 from contacts_service.db.sqlite import SqliteBackend
 from contacts_service.errors import Unavailable
 from contacts_service.metrics import BUSY_CONNECTIONS, DATABASE_FAULTS, DATABASE_SECONDS, OPEN_CONNECTIONS
-from contacts_service.settings import Settings
+from contacts_service.settings import InvalidSetting, Settings
 
 database = DatabaseProxy()
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _MAX_ATTEMPTS = 10
-_ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error)
+_ERRORS = (PeeweeException, sqlite3.Error, psycopg.Error, InvalidSetting)
 _READING_SECONDS, _WRITING_SECONDS = DATABASE_SECONDS.labels("reading"), DATABASE_SECONDS.labels("writing")
 
 
@@ -123,4 +123,5 @@ def _raise_if_fault(error: BaseException) -> None:
     close_connection()  # The next use case begins with a new connection, perhaps to another server.
     if database.lacks_tables(fault):
         database.obj.is_migrated = False
-    raise Unavailable(fault) from error
+    message, details = database.explain(fault)
+    raise Unavailable(details, message) from fault

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import psycopg
-from peewee import BooleanField, PostgresqlDatabase
+from peewee import BooleanField, PostgresqlDatabase, fn
 
 from contacts_service.db.backend import Backend
 from contacts_service.db.fields import UtcDateTimeField
 from contacts_service.db.postgresql_connection import ADAPTERS, GRACE_SECONDS, Connection, TimestamptzInUtcLoader
-from contacts_service.settings import Settings
+from contacts_service.settings import InvalidSetting, Settings
 
 _MIGRATION_LOCK = 0x636F6E7461637473  # "contacts" in ASCII: any number that other programs don't lock.
 # Classes of SQLSTATE (PostgreSQL documentation, appendix A) of wrong statements, as opposed to a server in trouble:
@@ -23,6 +23,32 @@ _LACKS_TABLES = {"42P01", "42703", "3F000", "3D000", "42501"}
 # Faults in those classes. Read-only: a standby, or a primary that was told so; transactions that took or waited too
 # long for the server; a prepared statement that exists already, behind a pooler that can't be recognised.
 _FAULTS = {"25006", "25P03", "25P04", "42P05"}
+
+_CAUSES = {
+    "28000": "The database refuses the service's user.",
+    "28P01": "The database refuses the service's password.",
+    "3D000": "The service's database does not exist.",
+    "3F000": "The database lacks the service's schema.",
+    "42P01": "The database lacks the service's tables.",
+    "42703": "The database lacks the service's tables.",
+    "42501": "The service lacks a permission in its database.",
+    "25006": "The database can't be written.",
+    "53100": "The disk of the database is full.",
+    "53300": "The database has too many connections.",
+}
+# libpq reports no SQLSTATE when connecting fails, only the server's text.
+_CONNECTING = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "no pg_hba.conf entry": "28000",
+    "permission denied for database": "42501",
+    'role "': "28000",
+    'database "': "3D000",
+    "too many": "53300",
+    "connection slots": "53300",
+}
+# What the code relies on, whatever the server, the database or the role set.
+_PINNED = {"DateStyle": "ISO", "TimeZone": "UTC", "client_encoding": "UTF8"}
 
 _OPTIONS_HEEDED = "contacts.options_are_heeded"  # A setting of our own, which no server has by itself.
 
@@ -42,7 +68,8 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.database_timeout
         url = settings.database_url.replace("postgres://", "postgresql://", 1)
-        super().__init__(settings, url, prefer_psycopg3=True)
+        # At another level a writer that waited for a lock would go on with what it read before.
+        super().__init__(settings, url, prefer_psycopg3=True, isolation_level="READ COMMITTED")
 
     def _connect(self) -> Connection:
         milliseconds = int(self._timeout * 1000)
@@ -56,20 +83,25 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         # A search of ten million contacts remembers places in a hundred thousand pages, and takes too little time for
         # compiling its conditions to pay.
         options = f"-c statement_timeout={milliseconds} -c timezone=UTC -c {_OPTIONS_HEEDED}=yes"
-        options += " -c work_mem=32MB -c jit=off"
+        options += r" -c work_mem=32MB -c jit=off -c default_transaction_isolation=read\ committed"
         try:
             opened = Connection.connect(self.database, **ours, options=f"{options} {given.get('options', '')}".strip())
         except psycopg.OperationalError as error:
             if "startup parameter" not in str(error):
                 raise
-            # PgBouncer, which refuses options in every mode.
-            opened = Connection.connect(self.database, **ours)
+            opened = None
+        opened = opened or Connection.connect(self.database, **ours)  # PgBouncer refuses options in every mode.
         opened.patience = self._timeout + GRACE_SECONDS
         if opened.info.parameter_status("TimeZone") != "UTC":  # A pooler may leave the server's own.
             opened.adapters.register_loader("timestamptz", TimestamptzInUtcLoader)
         try:
+            for name, value in _PINNED.items():
+                # PgBouncer keeps these for each of its clients, even in transaction mode.
+                if not (opened.info.parameter_status(name) or "").startswith(value):
+                    opened.execute(f"SET {name} = '{value}'")
+            _require_utf8(opened)
             [(heeded,)] = opened.execute("SELECT current_setting(%s, true)", [_OPTIONS_HEEDED]).fetchall()
-        except psycopg.Error:
+        except (psycopg.Error, InvalidSetting):
             opened.close()
             raise
         if not heeded:
@@ -101,15 +133,29 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
     def is_fault(self, error: BaseException) -> bool:
         """Whether the server can't work, as opposed to a wrong statement."""
         if not isinstance(error, psycopg.Error):
-            return False
+            return isinstance(error, InvalidSetting)
         if error.sqlstate is None:  # The connection failed, or the driver refused what we gave it.
             return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         is_wrong_statement = error.sqlstate[:2] in _WRONG_STATEMENTS and error.sqlstate not in _FAULTS
         return not is_wrong_statement or self.lacks_tables(error)
 
+    def byte_length(self, document: Any) -> Any:
+        """The size of a document."""
+        return fn.OCTET_LENGTH(document.cast("TEXT"))
+
     def lacks_tables(self, error: BaseException) -> bool:
         """Whether our tables are gone, as when the database was replaced by another."""
         return isinstance(error, psycopg.Error) and error.sqlstate in _LACKS_TABLES
+
+    def explain(self, fault: BaseException) -> tuple[str | None, str]:
+        """What callers and what operators are told of a fault; None for no more than that it can't answer."""
+        if code := getattr(fault, "sqlstate", None):
+            # PostgreSQL quotes values below the first line.
+            return _CAUSES.get(code), f"{str(fault).partition(chr(10))[0]} (SQLSTATE {code})"
+        text = " ".join(str(fault).split())
+        refused = text.partition("FATAL: ")[2] or text
+        code = next((code for begin, code in _CONNECTING.items() if begin in refused), "")
+        return _CAUSES.get(code), text
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[None]:
@@ -142,3 +188,9 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         """Run a query without a prepared statement, whose plan would be for any values."""
         self._log_query(sql, parameters)
         return self.connection().execute(sql, parameters, prepare=False)
+
+
+def _require_utf8(connection: Connection) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise InvalidSetting(f"DATABASE_URL names a database whose encoding is {encoding}: it must be UTF8.")

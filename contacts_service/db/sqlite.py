@@ -1,6 +1,7 @@
 """SQLite: one file in WAL mode, many readers beside one writer. See postgresql.py for the same on PostgreSQL."""
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
@@ -8,10 +9,10 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from peewee import BooleanField, IntegrityError, SqliteDatabase
+from peewee import BooleanField, IntegrityError, SqliteDatabase, fn
 
 from contacts_service.db.backend import Backend
 from contacts_service.db.fields import UtcDateTimeField
@@ -27,6 +28,16 @@ _WRONG_STATEMENTS = {
     sqlite3.SQLITE_RANGE,
     sqlite3.SQLITE_TOOBIG,
 }
+_CAUSES = {
+    sqlite3.SQLITE_FULL: "The disk of the database is full.",
+    sqlite3.SQLITE_READONLY: "The database can't be written.",
+    sqlite3.SQLITE_CANTOPEN: "The file of the database can't be opened.",
+    sqlite3.SQLITE_IOERR: "The disk of the database fails.",
+    sqlite3.SQLITE_CORRUPT: "The file of the database is damaged.",
+    sqlite3.SQLITE_NOTADB: "The file of the database holds something else.",
+    sqlite3.SQLITE_ERROR: "The database lacks the service's tables.",
+}
+_STEPS = 50_000  # Of SQLite's virtual machine, between two looks at the clock: about a millisecond.
 _PRIMARY_CODE = 0xFF  # An extended result code holds the primary one in its lowest byte.
 
 
@@ -57,6 +68,7 @@ class SqliteBackend(Backend, SqliteDatabase):
                 "journal_mode": "wal",
                 "synchronous": "full",
                 "foreign_keys": 1,
+                "temp_store": "memory",  # A read-only container has no folder for temporary files.
             },
         )
         self._writer_lock = threading.RLock()
@@ -71,6 +83,8 @@ class SqliteBackend(Backend, SqliteDatabase):
             isolation_level=None,
             check_same_thread=False,  # The garbage collector closes the connections of threads that ended.
         )
+        self._state.deadline = math.inf
+        connection.set_progress_handler(self._is_overdue, _STEPS)
         try:
             self._state.file = _file_identity(self.database)
             self._add_conn_hooks(connection)
@@ -78,6 +92,14 @@ class SqliteBackend(Backend, SqliteDatabase):
             connection.close()
             raise
         return connection
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement, which ends as a fault of the database (SQLITE_INTERRUPT) after the database timeout."""
+        self._state.deadline = time.monotonic() + self._timeout
+        return super().execute_sql(sql, params)
+
+    def _is_overdue(self) -> bool:
+        return bool(time.monotonic() > self._state.deadline)
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:
         # Processes that switch a new file to WAL at the same time get SQLITE_BUSY, and the busy timeout doesn't
@@ -102,21 +124,37 @@ class SqliteBackend(Backend, SqliteDatabase):
             return False
         return code & _PRIMARY_CODE not in _WRONG_STATEMENTS or self.lacks_tables(error)
 
+    def byte_length(self, document: Any) -> Any:
+        """The size of a document."""
+        return fn.LENGTH(document.cast("BLOB"))
+
     def lacks_tables(self, error: BaseException) -> bool:
         """Whether the file was replaced by another database."""
-        return isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+        missing = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+        return missing and "savepoint" not in str(error)
+
+    def explain(self, fault: BaseException) -> tuple[str | None, str]:
+        """What callers and what operators are told of a fault; None for no more than that it can't answer."""
+        code = getattr(fault, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        name = getattr(fault, "sqlite_errorname", type(fault).__name__)
+        return _CAUSES.get(code), f"{fault} ({name}), {self.path}"
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[None]:
-        """Switch foreign keys off: a step that rebuilds a table would delete the rows that refer to it.
+        """Wait as long as a step takes, and switch foreign keys off.
 
+        A step that rebuilds a table would delete the rows that refer to it.
         SQLite can't switch this within a transaction (sqlite.org/foreignkeys.html).
         """
         self.pragma("foreign_keys", 0)
+        connection = self.connection()
+        connection.set_progress_handler(None, 0)  # A step takes as long as it takes.
         try:
             yield
         finally:
-            self.pragma("foreign_keys", 1)
+            if not self.is_closed():  # A fault closed it, and a pragma would open another that no one counts.
+                connection.set_progress_handler(self._is_overdue, _STEPS)
+                self.pragma("foreign_keys", 1)
 
     def check_migrated(self) -> None:
         """Check the foreign keys that were switched off."""
@@ -127,7 +165,7 @@ class SqliteBackend(Backend, SqliteDatabase):
     def writer_turn(self) -> Iterator[None]:
         """Take turns: SQLite polls for the write lock, so that a writer could be overtaken for seconds."""
         if not self._writer_lock.acquire(timeout=self._timeout / 2):
-            raise Unavailable(TimeoutError("other threads wait for the write lock already"))
+            raise Unavailable("other threads wait for the write lock already")
         try:
             yield
         finally:

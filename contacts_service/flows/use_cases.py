@@ -10,12 +10,13 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from peewee import SQL
+from peewee import SQL, Tuple
 
 from contacts_service.db.accounts import AllowedAccounts, of_account, of_accounts, require_account
 from contacts_service.db.database import reading, writing
-from contacts_service.errors import FlowNotFound, Unavailable, VersionMismatch
-from contacts_service.flows.etags import Version, flow_etag
+from contacts_service.db.pages import newest_within_bytes
+from contacts_service.errors import FlowNotFound, InvalidRequest, Unavailable, VersionMismatch
+from contacts_service.flows.etags import Version, flow_etag, flow_version
 from contacts_service.flows.tables import ALL_COLUMNS, NEWEST_FIRST, Flow
 
 _MAX_ATTEMPTS = 5
@@ -67,11 +68,17 @@ def get_flow(flow_id: str, *, allowed_accounts: AllowedAccounts, account_id: str
 
 @reading()
 def list_flows(
-    *, allowed_accounts: AllowedAccounts, page: int, limit: int, **equal: str | None
-) -> tuple[list[dict[str, Any]], int]:
-    """Read one page of flows, newest first, and count all; ``equal`` may hold ``account_id``, None for no account.
+    *,
+    allowed_accounts: AllowedAccounts,
+    limit: int,
+    page: int | None = None,
+    cursor: str | None = None,
+    **equal: str | None,
+) -> tuple[list[dict[str, Any]], int, str | None]:
+    """Read one page of flows, newest first. Returns it, the number of all flows and the next cursor.
 
-    Raises AccountForbidden.
+    ``page`` counts from 1 and is the first by default; a ``cursor`` of an earlier page leads on instead. ``equal`` may
+    hold ``account_id``, None for no account. Raises AccountForbidden, InvalidRequest.
     """
     query = Flow.select()
     if "account_id" in equal:
@@ -79,8 +86,18 @@ def list_flows(
         query = query.where(of_account(Flow.account_id, equal["account_id"]))
     elif allowed_accounts is not None:
         query = query.where(of_accounts(Flow.account_id, allowed_accounts))
-    flows = query.select(*ALL_COLUMNS).order_by(*NEWEST_FIRST).limit(limit).offset((page - 1) * limit)
-    return list(flows.dicts()), query.select(SQL("COUNT(*)")).scalar()
+    total = query.select(SQL("COUNT(*)")).scalar()
+    if cursor:
+        if (position := flow_version(cursor)) is None:  # A position is written as an entity tag, with the key.
+            raise InvalidRequest({"cursor": ["Not a cursor of this list."]})
+        after = Tuple(Flow.created_at.db_value(position[0]), position[1])
+        query = query.where(Tuple(Flow.created_at, Flow.pk) < after)
+    chosen = newest_within_bytes(query.offset(((page or 1) - 1) * limit), Flow.panel_config, limit + 1)
+    flows = Flow.select(*ALL_COLUMNS, Flow.pk, chosen.c.found).join(chosen, on=chosen.c.pk == Flow.pk)
+    rows = list(flows.order_by(*NEWEST_FIRST).dicts())
+    found = max((flow.pop("found") for flow in rows), default=0)
+    cursors = [flow_etag({**flow, "version": flow.pop("pk")}) for flow in rows][:limit]
+    return rows[:limit], total, cursors[-1] if found > len(cursors) else None
 
 
 @writing()

@@ -21,10 +21,12 @@ blueprint = Blueprint("flows", __name__, url_prefix="/api/flows", description="T
 def list_flows(query: dict[str, Any]) -> Response:
     """List flows
 
-    Newest first.
+    Newest first. A page also ends after about 4 MiB, so follow `next_cursor`, which is null on the last page, rather
+    than count pages.
     """
-    items, total = use_cases.list_flows(allowed_accounts=current_caller().allowed_accounts, **query)
-    return success(page_of(items, total=total, page=query["page"], limit=query["limit"]))
+    items, total, next_cursor = use_cases.list_flows(allowed_accounts=current_caller().allowed_accounts, **query)
+    page = None if "cursor" in query else query.get("page", 1)
+    return success({**page_of(items, total=total, page=page, limit=query["limit"]), "next_cursor": next_cursor})
 
 
 @blueprint.route("/<id:id>", methods=["PUT"])

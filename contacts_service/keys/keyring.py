@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contacts_service.errors import Unauthenticated
-from contacts_service.keys.use_cases import KEY_MARK, hash_secret, list_keys
+from contacts_service.keys.use_cases import hash_secret, list_keys, split_key
 from contacts_service.web.auth import Caller
 
 # Seconds. A revoked key works until the copy is read again, five seconds at most.
@@ -28,12 +28,18 @@ class Keyring:
         """Whether no key was ever made. Raises Unavailable."""
         return not self._current()
 
+    def knows(self, presented: str) -> bool:
+        """Whether this is a valid key. Raises Unavailable."""
+        try:
+            return bool(self.caller_of(presented))
+        except Unauthenticated:
+            return False
+
     def caller_of(self, presented: str) -> Caller:
         """The caller whose key this is. Raises Unauthenticated, Unavailable."""
-        mark, _, rest = presented.partition("_")
-        prefix, _, secret = rest.partition("_")
+        prefix, secret = split_key(presented)
         found = self._current().get(prefix) or self._current(_UNKNOWN_AFTER).get(prefix)
-        if mark != KEY_MARK or not found:
+        if not found:
             raise Unauthenticated
         key, caller = found
         if not hmac.compare_digest(hash_secret(secret), key["secret_hash"]):

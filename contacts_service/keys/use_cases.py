@@ -9,7 +9,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from contacts_service.db.database import reading, writing
+from contacts_service.db.database import database, reading, writing
 from contacts_service.keys.tables import ApiKey
 
 KEY_MARK = "contacts"
@@ -21,17 +21,22 @@ def create_key(
     name: str, *, scopes: list[str], accounts: list[str] | None = None, expires_at: datetime | None = None
 ) -> str:
     """Make a key and return it, for the only time; ``accounts`` limits it to these, None doesn't."""
-    prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    ApiKey.insert(
-        prefix=prefix,
-        name=name,
-        secret_hash=hash_secret(secret),
-        scopes=scopes,
-        accounts=accounts,
-        created_at=datetime.now(UTC),
-        expires_at=expires_at,
-    ).execute()
-    return f"{KEY_MARK}_{prefix}_{secret}"
+    key = f"{KEY_MARK}_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+    _insert(key, name=name, scopes=scopes, accounts=accounts, expires_at=expires_at)
+    return key
+
+
+@writing()
+def create_first_key(key: str, *, scopes: list[str]) -> None:
+    """Take this as a key if none was ever made. Of the processes that do so at once, one does."""
+    database.lock_key("first key")
+    if not ApiKey.select().exists():
+        _insert(key, name="first", scopes=scopes)
+
+
+def _insert(key: str, **values: Any) -> None:
+    prefix, secret = split_key(key)
+    ApiKey.insert(prefix=prefix, secret_hash=hash_secret(secret), created_at=datetime.now(UTC), **values).execute()
 
 
 @reading()
@@ -49,6 +54,13 @@ def revoke_key(prefix: str) -> bool:
     now = datetime.now(UTC)
     ApiKey.update(revoked_at=now).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_null()).execute()
     return bool(ApiKey.select().where(ApiKey.prefix == prefix).exists())
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Take a key apart into prefix and secret. One that an operator chose has the prefix ``first``."""
+    mark, _, rest = key.partition("_")
+    prefix, _, secret = rest.partition("_")
+    return (prefix, secret) if mark == KEY_MARK and secret else ("first", key)
 
 
 def hash_secret(secret: str) -> str:

@@ -17,6 +17,7 @@ from contacts_service.contacts.queries import get_contact, lock_contact, update_
 from contacts_service.contacts.writes import or_not_found, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import ConcurrentChange, database, reading, retried, writing
+from contacts_service.db.pages import first_within_bytes
 from contacts_service.errors import MessageNotFound
 from contacts_service.messages import queries
 from contacts_service.messages.preview import preview_of
@@ -96,13 +97,13 @@ def list_messages(
                 raise MessageNotFound(message_id)
     if after:
         found = queries.list_after(contact_id, allowed_accounts, limit + 1, *positions)
-        items = found[:limit]
+        items = first_within_bytes(found, limit, "content", "error")
     else:
         found = queries.list_before(contact_id, allowed_accounts, limit + 1, positions[0])
-        items = found[:limit][::-1]
+        items = first_within_bytes(found, limit, "content", "error")[::-1]
     if not found:
         or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
-    return {"items": [{**item, "contact_id": contact_id} for item in items], "has_more": len(found) > limit}
+    return {"items": [{**item, "contact_id": contact_id} for item in items], "has_more": len(found) > len(items)}
 
 
 @writing()

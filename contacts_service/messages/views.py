@@ -32,8 +32,8 @@ def list_messages(query: dict[str, Any], id: str) -> Response:
     """List a contact's messages
 
     Oldest first within a page. Without `before` and `after` it is the newest page; `before` the first message of a page
-    leads to older ones, `after` the last to newer ones, both to those between. `has_more` tells whether there are more
-    in that direction.
+    leads to older ones, `after` the last to newer ones, both to those between. A page also ends after about 4 MiB;
+    `has_more` tells whether there are more in that direction.
     """
     return success(use_cases.list_messages(id, allowed_accounts=current_caller().allowed_accounts, **query))
 

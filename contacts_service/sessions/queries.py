@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from peewee import JOIN, fn
+from peewee import JOIN, Tuple, fn
 
 from contacts_service.contacts.tables import Contact, by_id
 from contacts_service.db.fields import JSONText
+from contacts_service.db.pages import newest_within_bytes
 from contacts_service.db.prepared import Row, columns_of, prepared
 from contacts_service.flows.tables import Flow
 from contacts_service.sessions.tables import NEWEST_FIRST, Session
@@ -47,11 +48,24 @@ def get_session(contact_pk: Any, session_id: Any) -> Any:
     return _with_flow(contacts).where(Session.contact == contact_pk, Session.id == session_id)
 
 
+@prepared(one=True)
+def position_of(contact_id: Any, allowed_accounts: Any, session_id: Any) -> Any:
+    """When a contact's session began and its key, which are its position in the list."""
+    session = (Session.id == session_id) & by_id(contact_id, allowed_accounts)
+    return Session.select(Session.created_at, Session.pk).join(Contact).where(session)
+
+
 @prepared
-def list_sessions(contact_id: Any, allowed_accounts: Any) -> Any:
-    """Read all sessions of a contact, newest first. A contact without sessions has one row with all columns None."""
-    contacts = _with_flow(Contact.select(*_COLUMNS).join(Session, JOIN.LEFT_OUTER))
-    return contacts.where(by_id(contact_id, allowed_accounts)).order_by(*NEWEST_FIRST)
+def list_sessions(contact_id: Any, allowed_accounts: Any, limit: Any, before: Row | None) -> Any:
+    """Read the newest sessions of a contact before a position; see newest_within_bytes for ``found``."""
+    sessions = Session.select().join(Contact).where(by_id(contact_id, allowed_accounts))
+    if before is not None:
+        position = Tuple(before["created_at"].of(Session.created_at), before["pk"])
+        sessions = sessions.where(Tuple(Session.created_at, Session.pk) < position)
+    page = newest_within_bytes(sessions, Session.session_data, limit)
+    found = page.c.found.alias("found")
+    listed = Contact.select(*_COLUMNS, found).join(Session).join(page, on=page.c.pk == Session.pk)
+    return _with_flow(listed).order_by(*NEWEST_FIRST)
 
 
 @prepared(one=True)

@@ -5,12 +5,13 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.contacts.queries import lock_contact
-from contacts_service.contacts.writes import or_not_found, raise_not_found
+from contacts_service.contacts.queries import get_contact, lock_contact
+from contacts_service.contacts.writes import or_not_found
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import patched_document
+from contacts_service.errors import SessionNotFound
 from contacts_service.sessions import queries
 
 _NO_VARIABLES = JSONText("{}")
@@ -26,12 +27,21 @@ def get_session_data(contact_id: str, *, allowed_accounts: AllowedAccounts) -> d
 
 
 @reading()
-def list_sessions(contact_id: str, *, allowed_accounts: AllowedAccounts) -> list[dict[str, Any]]:
-    """Read all sessions, newest first. Raises ContactNotFound."""
-    rows = queries.list_sessions(contact_id, allowed_accounts)
-    if not rows:
-        raise_not_found(contact_id, allowed_accounts)
-    return [row for row in rows if row["session_id"]]
+def list_sessions(
+    contact_id: str, *, allowed_accounts: AllowedAccounts, limit: int, before: str | None = None
+) -> dict[str, Any]:
+    """Read sessions, newest first: the newest, or those before a session. ``has_more`` tells whether there are more.
+
+    Raises ContactNotFound, SessionNotFound.
+    """
+    position = queries.position_of(contact_id, allowed_accounts, before) if before else None
+    items = queries.list_sessions(contact_id, allowed_accounts, limit + 1, position) if position or not before else []
+    if not items:
+        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+        if before and not position:
+            raise SessionNotFound(before)
+    found = max((item.pop("found") for item in items), default=0)
+    return {"items": items[:limit], "has_more": found > len(items[:limit])}
 
 
 @writing()

@@ -8,7 +8,7 @@ from contacts_service.sessions import use_cases
 from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
-from schemas.sessions import SessionData, SessionList, SessionPatch, SessionPut
+from schemas.sessions import SessionData, SessionList, SessionListQuery, SessionPatch, SessionPut
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/contacts", description="What the chatbot collected.")
 
@@ -56,11 +56,13 @@ def patch_session_data(body: dict[str, Any], id: str) -> Response:
 
 
 @blueprint.route("/<id:id>/sessions", methods=["GET"])
+@blueprint.query(SessionListQuery)
 @blueprint.answers(200, SessionList)
-@blueprint.fails("contact_not_found")
-def list_sessions(id: str) -> Response:
+@blueprint.fails("contact_not_found", "session_not_found")
+def list_sessions(query: dict[str, Any], id: str) -> Response:
     """List a contact's sessions
 
-    All of them, whatever their status, newest first.
+    Whatever their status, newest first. `before` the last session of a page leads to older ones. A page also ends
+    after about 4 MiB; `has_more` tells whether there are more.
     """
-    return success({"items": use_cases.list_sessions(id, allowed_accounts=current_caller().allowed_accounts)})
+    return success(use_cases.list_sessions(id, allowed_accounts=current_caller().allowed_accounts, **query))

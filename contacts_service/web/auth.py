@@ -7,7 +7,7 @@ from flask import Request, current_app, g
 
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.actor import actor
-from contacts_service.errors import LocalOnly, ScopeMissing, Unauthenticated
+from contacts_service.errors import KeyRequired, LocalOnly, ScopeMissing, Unauthenticated
 
 READ, WRITE, DELETE = SCOPES = ("contacts:read", "contacts:write", "contacts:delete")
 SCOPE_OF_METHOD = {"GET": READ, "HEAD": READ, "POST": WRITE, "PUT": WRITE, "PATCH": WRITE, "DELETE": DELETE}
@@ -44,7 +44,7 @@ _LOCAL_CALLER = Caller(prefix=None, name=None, scopes=frozenset(SCOPES), allowed
 def authenticate(request: Request) -> None:
     """Find out who calls before anything else of the request is looked at.
 
-    Raises Unauthenticated, LocalOnly, ScopeMissing, Unavailable.
+    Raises Unauthenticated, KeyRequired, LocalOnly, ScopeMissing, Unavailable.
     """
     keyring = current_app.extensions["keyring"]
     presented = _presented_key(request)
@@ -52,6 +52,8 @@ def authenticate(request: Request) -> None:
         caller = keyring.caller_of(presented)
     elif not keyring.is_empty():
         raise Unauthenticated
+    elif current_app.config["REQUIRE_KEY"]:
+        raise KeyRequired
     elif not _is_local(request):
         raise LocalOnly
     else:
@@ -88,7 +90,8 @@ def _is_local(request: Request) -> bool:
     """
     origin = request.environ.get("HTTP_ORIGIN", "http://localhost").partition("://")[2]
     return (
-        not any(name.startswith(_FORWARDED) for name in request.environ)
+        request.environ.get("HTTP_SEC_FETCH_SITE") != "cross-site"
+        and not any(name.startswith(_FORWARDED) for name in request.environ)
         and _is_loopback(request.remote_addr or "")
         and _is_local_name(request.host)
         and _is_local_name(origin)

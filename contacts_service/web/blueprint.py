@@ -7,7 +7,7 @@ from typing import Any
 
 import flask_smorest
 from flask import Request, request
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from contacts_service.errors import NotAcceptable
 from contacts_service.web.auth import authenticate
@@ -21,8 +21,11 @@ from contacts_service.web.operation_docs import (
     document_security,
 )
 from contacts_service.web.parser import RequestParser, invalid_request, read_query
-from schemas.envelope import Answer
+from schemas.envelope import Answer, null_field
+from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
+from schemas.fields import Choice
 
+_EXAMPLE_IDS = {"contact": CONTACT_ID, "flow": FLOW_ID, "merge": OTHER_CONTACT_ID, "message": MESSAGE_ID}
 _COMMON_ACCEPTS = {"*/*", "application/json"}  # Sent by most clients; they need no parsing.
 
 
@@ -34,9 +37,7 @@ class Blueprint(flask_smorest.Blueprint):
     def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
         self._prepare_doc_cbks.extend((document_merge_patch, document_idempotency, document_etags))
-        if not is_open:
-            self._prepare_doc_cbks.append(document_security)
-        self._prepare_doc_cbks.append(document_errors)
+        self._prepare_doc_cbks.extend((document_errors,) if is_open else (document_security, document_errors))
         self._is_open = is_open
         self._without_query: set[str] = set()
         self._conditions: dict[str, tuple[str, ...]] = {}
@@ -45,7 +46,12 @@ class Blueprint(flask_smorest.Blueprint):
     def route(self, rule: str, **options: Any) -> Callable[..., Any]:
         """Register a view; ``<id:id>`` in the rule is the id of what the part before it names, as are other ids."""
         options["parameters"] = [
-            {"name": name, "in": "path", "description": f"The id of the {entity}; in capitals it is the same."}
+            {
+                "name": name,
+                "in": "path",
+                "description": f"The id of the {entity}; in capitals it is the same.",
+                "example": _EXAMPLE_IDS[entity],
+            }
             for entity, name in re.findall(r"([a-z]+?)s?/<id:(\w+)>", f"{self.url_prefix}{rule}")
         ]
         register = super().route(rule, **options)
@@ -57,7 +63,7 @@ class Blueprint(flask_smorest.Blueprint):
             if not any(parameter["in"] == "query" for parameter in parameters):
                 self._without_query.add(endpoint)
             self._conditions[endpoint] = documented.get("manual_doc", {}).get("x-conditions", ())
-            view = self.doc(operationId=view.__name__)(view)
+            view = self.doc(operationId=view.__name__, **({"security": []} if self._is_open else {}))(view)
             return register(idempotent(view) if options.get("methods") == ["POST"] else view)
 
         return decorate
@@ -115,10 +121,6 @@ def _require_json_accepted(request: Request) -> None:
 
 @cache  # apispec would document a schema made twice under two names.
 def _enveloped(schema: type[Schema] | None) -> type[Schema]:
-    data: fields.Field[Any] = (
-        fields.Nested(schema, required=True)
-        if schema
-        else fields.Raw(required=True, allow_none=True, metadata={"enum": [None]})
-    )
-    status = fields.String(required=True, validate=validate.Equal("success"))
+    data: fields.Field[Any] = fields.Nested(schema, required=True) if schema else null_field()
+    status = Choice("SuccessStatus", ["success"], required=True)
     return Answer.from_dict({"status": status, "data": data}, name=f"{schema.__name__ if schema else 'Null'}Answer")

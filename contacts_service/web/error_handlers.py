@@ -1,6 +1,8 @@
 """Turns every error into a response in the envelope."""
 
 import logging
+import threading
+from time import monotonic
 from traceback import format_tb
 
 from flask import Flask, Response, g
@@ -14,8 +16,11 @@ from contacts_service.errors import (
     VersionMismatch,
     documented_errors,
 )
+from contacts_service.metrics import ERRORS
 from contacts_service.web.envelope import failure
 
+_LOGGED_EVERY = 60.0  # Seconds.
+_MAX_CAUSES = 100
 _log = logging.getLogger(__name__)
 
 
@@ -24,6 +29,31 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(ServiceError, service_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _internal_error)
+    for error in documented_errors():
+        ERRORS.labels(error.code)  # From 0 on: Prometheus sees no increase in a series that begins with 1.
+
+
+class _FaultLog:
+    """Logs why the database fails: each cause once a minute, with the number of requests that met it meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._causes: dict[str, tuple[float, int]] = {}  # When the cause was logged, and how often it came again.
+
+    def add(self, cause: str) -> None:
+        with self._lock:
+            logged_at, repeated = self._causes.get(cause, (float("-inf"), 0))
+            if monotonic() - logged_at < _LOGGED_EVERY:
+                self._causes[cause] = logged_at, repeated + 1
+                return
+            if len(self._causes) >= _MAX_CAUSES:
+                self._causes.clear()
+            self._causes[cause] = monotonic(), 0
+        times = f" ({repeated} more requests since it was last logged)" if repeated else ""
+        _log.warning("the database failed: %s%s", cause, times)
+
+
+_faults = _FaultLog()
 
 
 def service_error(error: ServiceError) -> Response:
@@ -34,7 +64,7 @@ def service_error(error: ServiceError) -> Response:
     if isinstance(error, VersionMismatch) and error.etag:
         response.headers["ETag"] = f'"{error.etag}"'
     if isinstance(error, Unavailable):
-        _log.warning("the database failed: %s", _first_line(error.fault))
+        _faults.add(error.details)
     return response
 
 

@@ -2,11 +2,10 @@
 
 import flask
 from flask import Response, request
-from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from contacts_service.db.migrations import require_migrated
+from contacts_service.metrics import collect
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
 from schemas.health import Health
@@ -39,10 +38,5 @@ def readyz() -> Response:
 @metrics_blueprint.get("/metrics")
 def metrics() -> Response:
     """Answer the metrics of all workers. It needs no key: it tells how much is done and not with what."""
-    registry = CollectorRegistry()
-    try:
-        MultiProcessCollector(registry)
-    except ValueError:  # No folder is shared: this process is alone.
-        registry = REGISTRY
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return Response(encode(registry), content_type=content_type)
+    return Response(collect(encode), content_type=content_type)

@@ -97,8 +97,12 @@ def _run(view: Callable[[], Response]) -> tuple[Response, str | None]:
     except ServiceError as error:
         if error.status in _NOT_STORED:
             raise
-        response = service_error(error)  # A result like any other; what the use case had written is rolled back.
+        # A result like any other; what the use case had written is rolled back.
         entity = error.current or {} if isinstance(error, VersionMismatch) else {}
+        # What it had locked isn't locked any more: a delete would miss the response that is about to be stored.
+        if isinstance(error, VersionMismatch) and not error.lock():
+            error, entity = ContactNotFound(entity["id"]), {}
+        response = service_error(error)
     return response, entity.get("contact_id") or entity.get("id")
 
 

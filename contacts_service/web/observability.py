@@ -11,6 +11,7 @@ from typing import Any
 
 import uuid_utils
 from flask import Flask, Response, g, has_request_context, request
+from pythonjsonlogger.core import RESERVED_ATTRS
 
 from contacts_service.metrics import REQUEST_SECONDS, REQUESTS
 from contacts_service.web.auth import Caller
@@ -50,6 +51,21 @@ class InvalidRequestFilter(logging.Filter):
         return not record.getMessage().startswith("Invalid request from")
 
 
+class TextFormatter(logging.Formatter):
+    """Lines for people at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        more = {n: v for n, v in vars(record).items() if n not in RESERVED_ATTRS and v is not None}
+        trace = more.pop("traceback", "")
+        line = super().format(record) + "".join(f" {name}={printable(str(value))}" for name, value in more.items())
+        return f"{line}\n{trace}" if trace else line
+
+
+def printable(text: str) -> str:
+    """Escape what would move the cursor, break the line or turn its direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -61,7 +77,8 @@ LOGGING: dict[str, Any] = {
             "format": "{levelname}{name}{message}",
             "rename_fields": {"levelname": "level", "name": "logger"},
             "timestamp": "time",
-        }
+        },
+        "text": {"()": TextFormatter, "format": "%(asctime)s %(levelname)s %(message)s", "datefmt": "%H:%M:%S"},
     },
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]},

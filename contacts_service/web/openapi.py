@@ -1,22 +1,23 @@
 """The OpenAPI document and the page that shows it."""
 
-import base64
-import hashlib
-import re
+import gzip
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import flask_smorest
 import flask_swagger_ui
+import orjson
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
 from flask import Flask, Response, request, send_from_directory
 
 from contacts_service import __version__
 from contacts_service.web.auth import SECURITY_SCHEMES
 from contacts_service.web.observability import CONTENT_SECURITY_POLICY
+from contacts_service.web.operation_docs import curl_command
 from contacts_service.web.parser import IdConverter
-from schemas.envelope import Error
-from schemas.examples import CONTACT_ID
+from schemas.envelope import ErrorAnswer
+from schemas.fields import Choice
 
 DESCRIPTION = """
 Who the people are that a business talks to over WhatsApp, who looks after them, and what the chatbot collected.
@@ -35,13 +36,31 @@ A caller ignores fields that it doesn't know. Times are RFC 3339 in UTC,
 ids are UUIDs. Unknown query parameters and body fields are refused.
 """
 SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
-
-
-_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+PAGE_FILES = Path(__file__).parent / "docs_page"
+_INFO = {
+    "description": DESCRIPTION,
+    "contact": {"name": "The maintainers of the contacts service"},
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+PAGE_POLICY = (  # Swagger UI styles elements.
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class _Converter(OpenAPIConverter):
-    """Documents what a schema says beside its fields: docstring, EXAMPLE, Meta.json_schema."""
+    """Documents what a schema says beside its fields (docstring, EXAMPLE, Meta.json_schema), each Choice by name."""
+
+    def field2property(self, field: Any) -> dict[str, Any]:
+        described: dict[str, Any] = super().field2property(field)
+        if isinstance(field, Choice):
+            self.spec.components.schemas[field.set_name] = {"type": "string", "enum": field.words}
+            reference = {"$ref": f"#/components/schemas/{field.set_name}"}
+            named = {"anyOf": [reference, {"type": "null"}]} if field.allow_none else reference
+            described = {**named, **{key: described[key] for key in described.keys() & {"description"}}}
+        if "example" in described:  # The page would fill in all parameters with it, also those that exclude each other.
+            described["examples"] = [described.pop("example")]
+        return described
 
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)
@@ -64,25 +83,22 @@ def create_api(app: Flask) -> flask_smorest.Api:
         API_VERSION=__version__,
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
-        OPENAPI_SWAGGER_UI_PATH="/docs",
-        OPENAPI_SWAGGER_UI_URL="/docs/",
-        OPENAPI_SWAGGER_UI_CONFIG={"deepLinking": True, "validatorUrl": None},
         API_SPEC_OPTIONS={
-            "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "info": _INFO,
             "servers": [{"url": "/"}],
             "components": {"securitySchemes": SECURITY_SCHEMES},
         },
     )
-    app.add_url_rule("/docs/<path:filename>", view_func=swagger_ui_file)
-    app.after_request_funcs["api-docs"].append(allow_page)  # flask-smorest's blueprint of the documentation.
+    app.add_url_rule("/docs", view_func=docs_page)
+    app.add_url_rule("/docs/<path:filename>", view_func=docs_file)
     app.url_map.converters["id"] = IdConverter
     api = _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
-    api.register_converter(IdConverter, lambda _: {"type": "string", "format": "uuid", "example": CONTACT_ID})
+    api.register_converter(IdConverter, lambda _: {"type": "string", "format": "uuid"})
     return api
 
 
 class _Api(flask_smorest.Api):
-    ERROR_SCHEMA = Error
+    ERROR_SCHEMA = ErrorAnswer
     DEFAULT_ERROR_RESPONSE_NAME = None  # Each operation lists its errors one by one.
 
     def _register_error_handlers(self) -> None:
@@ -91,9 +107,37 @@ class _Api(flask_smorest.Api):
     def _register_pagination_header(self) -> None:
         """Leave it out of the document: pages are described in the body."""
 
+    @cached_property
+    def _document(self) -> dict[str, bytes]:
+        """The document by content encoding, built by the first request."""
+        document = self.spec.to_dict()
+        for path, described in document["paths"].items():
+            for method in described.keys() - {"parameters"}:
+                source = curl_command(method, path, described[method], described.get("parameters", []))
+                described[method]["x-codeSamples"] = [{"lang": "Shell", "source": source}]
+        written = orjson.dumps(document)
+        return {"identity": written, "gzip": gzip.compress(written)}
 
-def swagger_ui_file(filename: str) -> Response:
-    return allow_page(send_from_directory(SWAGGER_UI_FILES, filename, max_age=3600))
+    def _openapi_json(self) -> Response:
+        encoding = "gzip" if request.accept_encodings["gzip"] else "identity"
+        response = Response(self._document[encoding], mimetype="application/json", headers={"Vary": "Accept-Encoding"})
+        if encoding != "identity":
+            response.content_encoding = encoding
+        response.add_etag()
+        response.make_conditional(request)
+        return response
+
+
+def docs_page() -> Response:
+    return docs_file("index.html")
+
+
+def docs_file(filename: str) -> Response:
+    is_ours = filename in {"index.html", "docs.js"}
+    folder, max_age = (PAGE_FILES, None) if is_ours else (SWAGGER_UI_FILES, 3600)
+    response = send_from_directory(folder, filename, max_age=max_age)
+    response.headers[CONTENT_SECURITY_POLICY] = PAGE_POLICY
+    return response
 
 
 def _schema_name(schema: Any) -> str:
@@ -102,16 +146,3 @@ def _schema_name(schema: Any) -> str:
 
 def _class_of(schema: Any) -> Any:
     return schema if isinstance(schema, type) else type(schema)
-
-
-def allow_page(response: Response) -> Response:
-    """Allow a page of the documentation its own files and the very script that it holds. Swagger UI styles elements."""
-    if request.path.startswith("/docs"):
-        page = response.get_data() if response.mimetype == "text/html" else b""
-        hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page)]
-        scripts = " ".join(f"'sha256-{each}'" for each in hashes)
-        response.headers[CONTENT_SECURITY_POLICY] = (
-            f"default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-    return response

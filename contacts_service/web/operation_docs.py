@@ -1,20 +1,25 @@
 """What the OpenAPI document says of an operation beside its schemas: keys, conditions, retries, errors."""
 
+import json
+import shlex
 from typing import Any
+
+from apispec import APISpec
 
 from contacts_service.errors import RETRY_AFTER_SECONDS, ServiceError, documented_errors
 from contacts_service.web.auth import SCOPE_OF_METHOD
 from contacts_service.web.idempotency import KEY_PATTERN
-from schemas.envelope import Error
+from schemas.envelope import ErrorAnswer
 from schemas.examples import REQUEST_ID
 
 Doc = dict[str, Any]
+EXAMPLE_SERVER = "http://127.0.0.1:8000"
 
 
 def document_security(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     """Say which scope the operation needs."""
     scope = SCOPE_OF_METHOD[method.upper()]
-    doc["security"] = [{"ApiKey": [scope]}, {"Bearer": [scope]}]
+    doc["security"] = [{"ApiKey": []}, {"Bearer": []}]  # Linters know scopes of OAuth only.
     docstring = doc_info["docstring"]
     docstring["description"] = f"{docstring.get('description', '')}\n\nA key needs the scope `{scope}`.".strip()
     _declare(doc_info, "unauthenticated", "account_forbidden", "local_only", "scope_missing")
@@ -58,15 +63,18 @@ def document_etags(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
             _add_header(doc, "If-None-Match", "Answer 304 if this is still the ETag.", '"3"')
             doc["responses"]["304"] = {"description": "What the caller has is current"}
         else:
-            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", enum=["*"])
+            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", pattern=r"^\*$")
     for status, response in doc["responses"].items():
         if int(status) < 400 and method != "delete":
             _response_header(response, "ETag", "The version, for If-Match and If-None-Match.", '"3"')
     return doc
 
 
-def document_errors(doc: Doc, doc_info: Doc, **_: Any) -> Doc:
-    """Add the errors of an operation: those that follow from what it takes, and those that were declared."""
+def document_errors(doc: Doc, doc_info: Doc, *, spec: APISpec, **_: Any) -> Doc:
+    """Add the errors of an operation: those that follow from what it takes, and those that were declared.
+
+    What several operations answer is described once, among the components.
+    """
     declared = set(doc_info.get("manual_doc", {}).pop("x-codes", ()))
     statuses = {400, 406, 503} | {error.status for error in documented_errors() if error.code in declared}
     if "requestBody" in doc:
@@ -76,20 +84,37 @@ def document_errors(doc: Doc, doc_info: Doc, **_: Any) -> Doc:
     for status in sorted(statuses):
         errors = list(documented_errors(status))
         errors = [error for error in errors if error.code in declared] or errors
-        response = doc.setdefault("responses", {})[status] = {
-            "description": ", ".join(error.code for error in errors),
-            "content": {
-                "application/json": {
-                    "schema": Error,
-                    "examples": {error.code: {"value": _example_of(error)} for error in errors},
-                }
-            },
-        }
-        if status == 503:
-            _response_header(response, "Retry-After", "Seconds to wait.", RETRY_AFTER_SECONDS, type="integer")
-        if status == 401:
-            _response_header(response, "WWW-Authenticate", "How a key may be sent.", "Bearer")
+        name = ".".join(error.code for error in errors)
+        doc["responses"][status] = name
+        if name not in spec.components.responses:
+            spec.components.response(name, _error_response(status, errors))
     return doc
+
+
+def _error_response(status: int, errors: list[type[ServiceError]]) -> Doc:
+    examples = {error.code: {"value": _example_of(error)} for error in errors}
+    response = {
+        "description": ", ".join(examples),
+        "content": {"application/json": {"schema": ErrorAnswer, "examples": examples}},
+    }
+    if status == 503:
+        _response_header(response, "Retry-After", "Seconds to wait.", RETRY_AFTER_SECONDS, type="integer")
+    if status == 401:
+        _response_header(response, "WWW-Authenticate", "How a key may be sent.", "Bearer")
+    return response
+
+
+def curl_command(method: str, path: str, operation: Doc, parameters: list[Doc]) -> str:
+    """The operation as a command that can be pasted, with the examples of all that it requires."""
+    for parameter in parameters:
+        path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+    command = f"curl -s -X {method.upper()} {EXAMPLE_SERVER}{path}"
+    if operation["security"]:
+        command += ' -H "X-API-Key: $CONTACTS_KEY"'  # curl leaves the header out while the variable is empty.
+    if "requestBody" in operation:
+        body = json.dumps(operation["requestBody"]["content"]["application/json"]["example"])
+        command += f" -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    return command
 
 
 def _declare(doc_info: Doc, *codes: str) -> None:
@@ -99,7 +124,7 @@ def _declare(doc_info: Doc, *codes: str) -> None:
 
 def _add_header(doc: Doc, name: str, what: str, example: str, **schema: Any) -> None:
     schema = {"type": "string", **schema}
-    parameter = {"name": name, "in": "header", "description": what, "schema": schema, "example": example}
+    parameter = {"name": name, "in": "header", "description": what, "schema": {**schema, "examples": [example]}}
     doc.setdefault("parameters", []).append(parameter)
 
 

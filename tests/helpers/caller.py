@@ -35,8 +35,15 @@ class Response:
 
 @cache
 def openapi_of(app: Flask) -> dict[str, Any]:
-    """Return the OpenAPI document, which stays the same for the life of an application."""
-    return json.loads(app.test_client().get("/openapi.json").data)
+    """Return the OpenAPI document, with the shared error responses in their places."""
+    document = json.loads(app.test_client().get("/openapi.json").data)
+    for described in document["paths"].values():
+        for operation in described.values():
+            if isinstance(operation, dict):
+                for status, response in operation["responses"].items():
+                    name = response.get("$ref", "").removeprefix("#/components/responses/")
+                    operation["responses"][status] = document["components"]["responses"].get(name, response)
+    return document
 
 
 @cache

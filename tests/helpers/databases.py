@@ -57,6 +57,11 @@ class Databases:
         return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
 
 
+def with_user(url: str, user: str, password: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
 def sqlite_file(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 

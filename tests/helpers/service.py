@@ -54,6 +54,19 @@ def run_flask(database_url: str, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
+def run_service(database_url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Start gunicorn where it is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url, "PORT": str(free_port()), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -36,7 +36,7 @@ def pending() -> bool:
 def require_migrated() -> None:
     """Ask the database whether it answers and has today's tables. Raises Unavailable."""
     if pending():
-        raise Unavailable
+        raise Unavailable("migrations are missing", "The database lacks the service's tables.")
 
 
 def _runner() -> Runner:
