@@ -54,11 +54,11 @@ class ErrorAnswer(Answer):
     )
 
 
-_MAX_PAGE = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
+MAX_COUNT = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
 
 
 def page_number(description: str) -> QueryInteger:
-    return QueryInteger(min_value=1, max_value=_MAX_PAGE, metadata={"description": description, "example": 1})
+    return QueryInteger(min_value=1, max_value=MAX_COUNT, metadata={"description": description, "example": 1})
 
 
 def items_per_page(default: int) -> QueryInteger:

@@ -25,8 +25,10 @@ from contacts_service.db.database import database
 from contacts_service.errors import InvalidRequest
 from schemas.constants import MAX_SEARCH_WORDS
 
-Index = SqliteSearchIndex | PostgresqlSearchIndex
-INDEXES: dict[str, Index] = {"sqlite": SqliteSearchIndex(), "postgresql": PostgresqlSearchIndex()}
+INDEXES: dict[str, SqliteSearchIndex | PostgresqlSearchIndex] = {
+    "sqlite": SqliteSearchIndex(),
+    "postgresql": PostgresqlSearchIndex(),
+}
 NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # The recency of contacts without a message.
 _BOUNDED = {"created": Contact.created_at, "last_message": Contact.recency, "last_inbound": Contact.last_inbound_at}
 _FIELDS = {**_BOUNDED, "unread": Contact.unread_count, "search": Contact.search_text, "ids": Contact.id}

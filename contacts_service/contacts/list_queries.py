@@ -31,7 +31,6 @@ from contacts_service.contacts.filters import (
     NO_MESSAGE,
     PARTIAL,
     Filters,
-    Index,
     columns_of_filter,
     condition,
     lookup,
@@ -85,15 +84,11 @@ class _Plan(NamedTuple):
 
 def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
     """Count the contacts that match, and read a page of them in an order of ORDERS."""
-    index, terms = INDEXES[database.kind], filters.searches
-    filters = filters._replace(searches=[index.indexed(each) for each in terms])
-    by_rows = filters._replace(searches=[by_row(each) for each in terms])
     others, in_order = filters.others, _in_order(filters, sort)
     rest = dict.fromkeys(sorted(filters.names - in_order.keys()))
     is_index = not rest and len(filters.allowed_accounts or ()) <= 1
-    plan = _Plan(in_order, {}) if is_index else plan_lookup(filters)
-    found_by = filters if "search" in plan.looked_up else by_rows
-    total, contacts = _count(index, found_by, plan)
+    found_by, plan = (filters, _Plan(in_order, {})) if is_index else _planned(filters)
+    total, contacts = _count(found_by, plan)
     if (span.offset or 0) >= total:  # Reading would walk the whole index to find nothing.
         return total, []
     read = _READERS[sort, is_index or not others]
@@ -102,11 +97,29 @@ def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
     if is_index:
         span = span._replace(limit=InlineInt(span.limit))
     elif walked := _rows_to_walk(filters, span, rest, total, contacts):
-        rows = read(by_rows, _Plan(in_order, rest, walked=walked), span)
+        compared = filters._replace(searches=[by_row(each) for each in filters.searches])
+        rows = read(compared, _Plan(in_order, rest, walked=walked), span)
         if len(rows) == span.limit or not rest:
             return total, rows
         # It is the end of the list, or the matches stand together further behind.
     return total, read(found_by, plan, span)
+
+
+def read_keys(filters: Filters, after: int, limit: int) -> tuple[int, list[int]]:
+    """Count the contacts that match, and read so many of their keys above ``after``, in order."""
+    found_by, plan = _planned(filters)
+    keys = [row["pk"] for row in _list_keys(found_by, plan, after, limit)]
+    return (len(keys) if not after and len(keys) < limit else _count(found_by, plan)[0]), keys
+
+
+def _planned(filters: Filters) -> tuple[Filters, "_Plan"]:
+    """Choose how to find contacts (see plan_lookup), and how a search is asked for it."""
+    terms = filters.searches
+    filters = filters._replace(searches=[INDEXES[database.kind].indexed(each) for each in terms])
+    plan = plan_lookup(filters)
+    return (
+        filters if "search" in plan.looked_up else filters._replace(searches=[by_row(each) for each in terms])
+    ), plan
 
 
 def _in_order(filters: Filters, sort: str) -> Names:
@@ -153,19 +166,19 @@ def _fewest(filters: Filters, indexed: set[str]) -> str:
     return fewest
 
 
-def _count(index: Index, filters: Filters, plan: _Plan) -> tuple[int, int | None]:
+def _count(filters: Filters, plan: _Plan) -> tuple[int, int | None]:
     """Count the contacts that match; and those of the same accounts, which is None where it isn't known."""
     others = filters.others
     if not others and not filters.searches:
         return int(_count_contacts(filters.account_ids)["total"]), None
-    if not others and (found := index.count(filters.searches, filters.account_ids)):
+    if not others and (found := INDEXES[database.kind].count(filters.searches, filters.account_ids)):
         return found.matches, found.contacts
     only = min(others) if len(others) == 1 and not filters.searches else ""
     if only == "assigned_to" and filters.equal[only] is None:
         return int(_count_unassigned(filters.account_ids)["total"]), None
     if only and not filters.has_index(only):
         contacts, opposite = int(_count_contacts(filters.account_ids)["total"]), filters.opposite(only)
-        return contacts - _count(index, opposite, plan_lookup(opposite))[0], contacts
+        return contacts - _count(opposite, plan_lookup(opposite))[0], contacts
     if only.startswith(METADATA):
         found = _count_some(filters, {only: None}, None)
     else:
@@ -222,6 +235,13 @@ def _count_query(filters: Filters, plan: Any) -> Any:
 
 _count_matching = prepared(_count_query, one=True, replan=True)
 _count_assigned_to = prepared(_count_query, one=True)
+
+
+@prepared(replan=True)
+def _list_keys(filters: Filters, plan: Any, after: Any, limit: Any) -> Any:
+    rows = _fenced(filters, plan)
+    keys = Select([rows], [rows.c.pk.alias("pk")]).where(rows.c.pk > after, *_comparisons(filters, plan, rows))
+    return keys.order_by(rows.c.pk).limit(limit).bind(database)
 
 
 def _page(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
