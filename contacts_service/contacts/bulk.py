@@ -77,7 +77,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     if not differing:
         return 0
     missing = _BATCH - len(differing)  # Filled up, so that the query is built once.
-    filled = [*tags, *[(0, JSONText())] * (_BATCH - len(tags))] if tags else None
+    filled = [*tags, *[(0, JSONText.of([]))] * (_BATCH - len(tags))] if tags else None
     _update([*differing, *[0] * missing], filled, changes, datetime.now(UTC))
     if remove_tags:
         ContactTag.delete().where(ContactTag.contact.in_(differing), ContactTag.tag.in_(remove_tags)).execute()
@@ -101,8 +101,7 @@ def _lock(keys: list[Any]) -> Any:
 def _update(keys: list[Any], tags: Any, changes: Row, now: Any) -> Any:
     values = columns_of(Contact, changes)
     if tags is not None:
-        cases = Case(Contact.pk, [(key, value.of(Contact.tags)) for key, value in tags], Contact.tags)
-        values["tags"] = cases.cast(database.field_types["JSONTEXT"])
+        values["tags"] = Case(Contact.pk, [(key, value.of(Contact.tags)) for key, value in tags], Contact.tags)
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     values |= {"updated_at": updated_at, "version": Contact.version + 1}
     return Contact.update(values).where(Contact.pk.in_(keys))
