@@ -193,6 +193,14 @@ class ContactMerged(ServiceError):
         self.headers = {"Link": f'</api/contacts/{survivor_id}>; rel="successor-version"'}
 
 
+class TotalChanged(ServiceError):
+    status, code, message = 409, "total_changed", "The filter matches another number of contacts than expected_total."
+    example_errors = {"total": ["12"]}
+
+    def __init__(self, total: int) -> None:
+        super().__init__(errors={"total": [str(total)]})
+
+
 class VersionMismatch(ServiceError):
     """The entity changed since the caller read it.
 

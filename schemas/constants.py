@@ -28,4 +28,5 @@ MESSAGE_TYPES = (
 )
 SESSION_STATUSES = ("active", "completed", "cancelled", "timeout")
 MAX_SEARCH_WORDS = 12
+MAX_TAGS = 50
 """Of a search; each costs the database a list of matches."""

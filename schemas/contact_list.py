@@ -1,5 +1,10 @@
 """Reading contacts page by page."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
 from schemas.constants import MAX_SEARCH_WORDS
 from schemas.contacts import (
     TAG_PATTERN,
@@ -10,26 +15,48 @@ from schemas.contacts import (
     phone_number_field,
     text_field,
 )
-from schemas.envelope import PageOrCursor, items_per_page, page_of
+from schemas.envelope import PageOrCursor, Query, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
-from schemas.fields import UUID_PATTERN, Choice, CommaSeparated, Text, UuidOrNone
+from schemas.fields import (
+    UUID_PATTERN,
+    Choice,
+    CommaSeparated,
+    QueryBoolean,
+    Text,
+    UtcDateTime,
+    UuidOrNone,
+    why_not_storable,
+)
+
+METADATA_PREFIX = "metadata."
+_MAX_METADATA_FILTERS = 5
 
 
-class ContactListQuery(PageOrCursor):
-    cursor = Text(
-        max_length=1000,
-        min_length=1,
-        metadata={
-            "description": "The next_cursor of an earlier page with the same filters and sort.",
-            "example": "TsgdeNoPWzEsbnVsbCwiMjAyNC0wMS0wMVQxMjowMDowMFoiXQ",
-        },
-    )
-    limit = items_per_page(20)
-    sort = Choice(
-        "ContactSort",
-        ["recent", "created"],
-        metadata={"description": "recent: newest message first; created: oldest contact first."},
-    )
+class MetadataFilter(fields.Dict):
+    """In a query: parameters ``metadata.KEY``, loaded as texts by key."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
+        if len(value) > _MAX_METADATA_FILTERS:
+            raise ValidationError(f"More than {_MAX_METADATA_FILTERS} keys.")
+        texts = {name.removeprefix(METADATA_PREFIX): text for name, text in value.items()}
+        errors = {
+            key: [why_not_storable(key + text) if isinstance(text, str) else "Not a valid string."]
+            for key, text in texts.items()
+            if not isinstance(text, str) or why_not_storable(key + text)
+        }
+        if errors:
+            raise ValidationError(errors)
+        return texts
+
+
+def time_filter(what: str) -> UtcDateTime:
+    return UtcDateTime(metadata={"description": what, "example": "2024-01-01T00:00:00Z"})
+
+
+class ContactFilters(Query):
+    """Which contacts, by the names and texts of the list's query parameters."""
+
+    EXAMPLE = {"tags": "vip,new", "unread": "true"}
     search = Text(
         max_length=1000,
         metadata={
@@ -63,6 +90,52 @@ class ContactListQuery(PageOrCursor):
         max_items=100,
         max_length=3699,
         metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
+    )
+    created_after = time_filter("Only those that were created then or later.")
+    created_before = time_filter("Only those that were created earlier.")
+    last_message_after = time_filter("Only those whose newest message is of then or later.")
+    last_message_before = time_filter("Only those whose newest message is older, or that have none.")
+    last_inbound_after = time_filter("Only those that wrote then or later.")
+    last_inbound_before = time_filter("Only those that wrote last before, or never.")
+    unread = QueryBoolean(metadata={"description": "Whether there are unread messages.", "example": "true"})
+    marketing_opt_out = QueryBoolean(
+        metadata={"description": "Whether the contact wants no marketing.", "example": "false"}
+    )
+    metadata = MetadataFilter(
+        metadata={
+            "description": "Only those whose metadata has this text, number, true, false or null at its top: "
+            "`metadata.plan=gold`, at most five.",
+            "propertyNames": {"pattern": r"^metadata\."},
+            "example": {"metadata.plan": "gold"},
+        }
+    )
+
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        """Collect the parameters that are named after keys of metadata."""
+        if isinstance(data, Mapping) and any(name.startswith("metadata") for name in data):
+            if "metadata" in data:
+                raise ValidationError({"metadata": ["Unknown field."]})
+            found = {name: value for name, value in data.items() if name.startswith(METADATA_PREFIX)}
+            data = {**{name: value for name, value in data.items() if name not in found}, "metadata": found}
+        return super().load(data, **kwargs)
+
+
+class ContactListQuery(ContactFilters, PageOrCursor):
+    cursor = Text(
+        max_length=1000,
+        min_length=1,
+        metadata={
+            "description": "The next_cursor of an earlier page with the same filters and sort.",
+            "example": "TsgdeNoPWzEsbnVsbCwiMjAyNC0wMS0wMVQxMjowMDowMFoiXQ",
+        },
+    )
+    limit = items_per_page(20)
+    sort = Choice(
+        "ContactSort",
+        ["recent", "created", "-created"],
+        metadata={
+            "description": "recent: newest message first; created: oldest contact first; -created: newest first."
+        },
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
+from schemas.constants import MAX_TAGS
 from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
 from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
@@ -46,6 +47,10 @@ def text_field(what: str, example: str, **kwargs: Any) -> Text:
     return Text(**kwargs, metadata={"description": what, "example": example})
 
 
+def tag_field(**kwargs: Any) -> Text:
+    return Text(max_length=50, min_length=1, pattern=f"^{TAG_PATTERN}$", **kwargs)
+
+
 def bsuid_field(what: str = "WhatsApp's business-scoped user id; an account has it once.", **kwargs: Any) -> Text:
     return text_field(what, "US.13491208655302741918", max_length=150, pattern=BSUID_PATTERN, **kwargs)
 
@@ -82,8 +87,8 @@ class ContactFields(Schema):
     username = text_field("The user's WhatsApp username, which may change.", "john.doe")
     avatar_url = avatar_url_field()
     tags = UniqueList(
-        Text(max_length=50, min_length=1, pattern=f"^{TAG_PATTERN}$"),
-        max_items=50,
+        tag_field(),
+        max_items=MAX_TAGS,
         metadata={"description": "Replaced whole; each counts once.", "example": ["vip"]},
     )
     marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})

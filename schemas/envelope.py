@@ -12,8 +12,8 @@ class Query(Schema):
     """Query parameters. Only those that were sent are visited: of the list's twelve that saves 20 of 500 µs."""
 
     def load(self, data: Any, **kwargs: Any) -> Any:
-        visited = _visiting(type(self), frozenset(self.fields.keys() & data.keys()))
-        return super(Query, visited).load(data, **kwargs)
+        sent = self.fields.keys() & data.keys() if isinstance(data, dict) else self.fields.keys()
+        return super(Query, _visiting(type(self), frozenset(sent))).load(data, **kwargs)
 
 
 @lru_cache(maxsize=256)
@@ -54,11 +54,11 @@ class ErrorAnswer(Answer):
     )
 
 
-_MAX_PAGE = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
+MAX_COUNT = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
 
 
 def page_number(description: str) -> QueryInteger:
-    return QueryInteger(min_value=1, max_value=_MAX_PAGE, metadata={"description": description, "example": 1})
+    return QueryInteger(min_value=1, max_value=MAX_COUNT, metadata={"description": description, "example": 1})
 
 
 def items_per_page(default: int) -> QueryInteger:

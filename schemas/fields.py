@@ -181,6 +181,19 @@ class StrictBoolean(fields.Boolean):
         return value
 
 
+class QueryBoolean(Choice):
+    """In a query: the word true or false."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("TrueOrFalse", ["true", "false"], **kwargs)
+        self.validators = []  # They would see what was loaded.
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if value not in self.words:
+            raise ValidationError("Not true or false.")
+        return value == "true"
+
+
 class BoundedList(fields.List[Any]):
     """A list of at most ``max_items``. A longer one is refused before its items are looked at."""
 

@@ -2,52 +2,57 @@
 
 There are four ways to read a page; ``read_page`` chooses by counts. Times are of a million contacts on SQLite.
 
-``index``: no filter, or one account, or one user's. An index has these contacts, and no others, in the list's order;
-the page is a range of it. Any place in the order is found at once.
+``index``: no filter, or one account, or one user's, or a range of times by which the list is sorted. An index has these
+contacts, and no others, in the list's order; the page is a range of it. Any place in the order is found at once.
 
 ``merge``: the accounts of a key that has several. The first rows of each account's own index are merged: 1.1 ms for a
 key of three accounts, where sorting all contacts of the accounts takes 59.6 ms.
 
-``walk``: a search that matches a good part of the list. Rows are looked at in the list's order until the page is full:
-4.9 ms for one match in twenty, where sorting the matches takes 54 ms. Matches may stand together somewhere behind, so
-it looks at no more than eight times the rows that are expected to do, and then falls back to ``sort``.
+``walk``: filters or a search that match a good part of the list. Rows are looked at in the list's order until the page
+is full: 4.9 ms for one match in twenty, where sorting the matches takes 54 ms. Matches may stand together somewhere
+behind, so it looks at no more than eight times the rows that are expected to do, and then falls back to ``sort``.
 
-``sort``: everything else. The contacts that match are found by the filters' indexes, and sorted.
+``sort``: everything else. The index that has the fewest contacts finds them, the other filters are compared with each,
+and what is left is sorted.
 
 A page that begins at an offset is read in two steps: ids from the index, then whole rows for this page alone.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import reduce
+from datetime import datetime
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
-from peewee import SQL, Node, NodeList, Select, Tuple, fn
+from peewee import SQL, Node, Select, Tuple, fn
 
-from contacts_service.contacts.search_index import IndexQuery, by_row
-from contacts_service.contacts.search_postgresql import PostgresqlSearchIndex
-from contacts_service.contacts.search_sqlite import SqliteSearchIndex
-from contacts_service.contacts.tables import (
-    CREATED_ORDER,
-    IDENTIFIER_KINDS,
-    NO_ACCOUNT,
-    RECENT_ORDER,
-    SUMMARY_COLUMNS,
-    Contact,
-    ContactCount,
-    ContactIdentifier,
-    ContactTag,
+from contacts_service.contacts.filters import (
+    INDEXES,
+    METADATA,
+    NO_MESSAGE,
+    PARTIAL,
+    Filters,
+    columns_of_filter,
+    condition,
+    lookup,
+    matching,
 )
-from contacts_service.db.accounts import AllowedAccounts, of_accounts
+from contacts_service.contacts.search_index import by_row
+from contacts_service.contacts.tables import IDENTIFIER_KINDS, ORDERS, SUMMARY_COLUMNS, Contact, ContactCount
 from contacts_service.db.database import database
 from contacts_service.db.prepared import InlineInt, Row, prepared
 
 _MIN_DENSE_MATCHES = 200  # Fewer matches are sorted within a millisecond.
 _MAX_MERGED_ACCOUNTS = 50  # The contacts of a key with more accounts are sorted.
 _WALK_FACTOR = 8  # How many times the expected rows a walk looks at.
-_NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # The recency of contacts without a message.
-_Index = SqliteSearchIndex | PostgresqlSearchIndex
-_INDEXES: dict[str, _Index] = {"sqlite": SqliteSearchIndex(), "postgresql": PostgresqlSearchIndex()}
+_UNREACHED = SQL(str(10**12))  # A limit that keeps planners from dissolving a subquery into the query around it.
+# How far the contacts of each index are counted to find the one that has the fewest: by steps, as a small one ends it.
+_COUNTED = (1000, 30_000, 1_000_000)
+_FEW = {"ids", "username", *IDENTIFIER_KINDS}
+_BEGIN_WITH_ACCOUNT = {"created", "last_message", *PARTIAL}  # What stands in indexes behind the account.
+_SORTED_BY = {"recent": "last_message", "created": "created", "-created": "created"}
+
+Names = dict[str, None]
+"""Names of filters. They are part of a prepared query, as the keys of a dict are."""
 
 
 class Position(NamedTuple):
@@ -58,114 +63,140 @@ class Position(NamedTuple):
     id: str
 
 
-class Filters(NamedTuple):
-    """Which contacts a list shows."""
-
-    allowed_accounts: AllowedAccounts
-    equal: dict[str, str | None]
-    """Columns and their values, None for null."""
-    ids: list[str] | None
-    tags: list[str] | None
-    """A contact has at least one of them."""
-    searches: list[Any]
-    """Alternatives of a search, a contact matches at least one: lists of terms, or IndexQuery in queries."""
-
-    @property
-    def account_ids(self) -> list[str] | None:
-        """The accounts as their counters name them; None for all."""
-        if "account_id" in self.equal:
-            account_id = self.equal["account_id"]
-            return [NO_ACCOUNT if account_id is None else account_id]  # A prepared query can only test for None.
-        return None if self.allowed_accounts is None else list(self.allowed_accounts)
-
-    @property
-    def others(self) -> set[str]:
-        """Names of the filters other than accounts and search."""
-        return {*self.equal, *(["ids"] if self.ids else ()), *(["tags"] if self.tags else ())} - {"account_id"}
-
-
 class Span(NamedTuple):
-    """Which rows of the order to read: ``limit`` after a position or an offset, among the first ``walked`` rows."""
+    """Which rows of the order to read: ``limit`` after a position or an offset."""
 
     limit: int
     offset: int | None
     after: Position | None
+
+
+class _Plan(NamedTuple):
+    """How to find contacts: by the filters that are looked up, comparing each contact with the others."""
+
+    looked_up: Names
+    compared: Names
+    is_fenced: bool = False
+    """Whether all are found before they are sorted, so that a planner can't walk the list's order instead."""
     walked: int | None = None
+    """How many rows of the list's order to look at."""
 
 
-def read_page(filters: Filters, span: Span, *, is_recent: bool) -> tuple[int, list[Row]]:
-    """Count the contacts that match, and read a page of them in the recent order or in the order of creation."""
-    if "account_id" in filters.equal:
-        filters = filters._replace(allowed_accounts=None)  # The caller was checked to be allowed this account.
-    index, terms = _INDEXES[database.kind], filters.searches
-    others = filters.others
-    filters = filters._replace(searches=[index.indexed(each) for each in terms])
-    if terms and _filters_leave_fewer(index, filters, others):
-        filters = filters._replace(searches=[by_row(each) for each in terms])
-    total, contacts = _count(index, filters, others)
+def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
+    """Count the contacts that match, and read a page of them in an order of ORDERS."""
+    others, in_order = filters.others, _in_order(filters, sort)
+    rest = dict.fromkeys(sorted(filters.names - in_order.keys()))
+    is_index = not rest and len(filters.allowed_accounts or ()) <= 1
+    found_by, plan = (filters, _Plan(in_order, {})) if is_index else _planned(filters)
+    total, contacts = _count(found_by, plan)
     if (span.offset or 0) >= total:  # Reading would walk the whole index to find nothing.
         return total, []
-    is_index = _is_in_index(filters, others)
-    read = _READERS[is_recent, is_index or not others]
-    if is_recent and span.after:
-        span = span._replace(after=span.after._replace(last_message_at=span.after.last_message_at or _NO_MESSAGE))
+    read = _READERS[sort, is_index or not others]
+    if sort == "recent" and span.after:
+        span = span._replace(after=span.after._replace(last_message_at=span.after.last_message_at or NO_MESSAGE))
     if is_index:
         span = span._replace(limit=InlineInt(span.limit))
-    if walked := _rows_to_walk(filters, span, total, contacts):
-        compared = filters._replace(searches=[by_row(each) for each in terms])
-        rows = read(compared, span._replace(walked=walked))
-        if len(rows) == span.limit or not terms:
+    elif walked := _rows_to_walk(filters, span, rest, total, contacts):
+        compared = filters._replace(searches=[by_row(each) for each in filters.searches])
+        rows = read(compared, _Plan(in_order, rest, walked=walked), span)
+        if len(rows) == span.limit or not rest:
             return total, rows
         # It is the end of the list, or the matches stand together further behind.
-    return total, read(filters, span)
+    return total, read(found_by, plan, span)
 
 
-def _is_in_index(filters: Filters, others: set[str]) -> bool:
-    """Whether an index has these contacts, and no others, in the list's order."""
-    if filters.searches or not others <= {"assigned_to"} or len(filters.equal) > 1:
-        return False
-    return filters.allowed_accounts is None or (len(filters.allowed_accounts) == 1 and not filters.equal)
+def read_keys(filters: Filters, after: int, limit: int) -> tuple[int, list[int]]:
+    """Count the contacts that match, and read so many of their keys above ``after``, in order."""
+    found_by, plan = _planned(filters)
+    keys = [row["pk"] for row in _list_keys(found_by, plan, after, limit)]
+    return (len(keys) if not after and len(keys) < limit else _count(found_by, plan)[0]), keys
 
 
-def _filters_leave_fewer(index: _Index, filters: Filters, others: set[str]) -> bool:
-    """Whether other filters leave fewer contacts than the search matches, so that rows are better compared."""
-    if others & {"ids", "username", *IDENTIFIER_KINDS}:
-        return True
-    if "assigned_to" not in others:
-        return False
-    found = index.count(filters.searches, filters.account_ids)
-    return found is not None and found.matches > _count_assigned(filters)
+def _planned(filters: Filters) -> tuple[Filters, "_Plan"]:
+    """Choose how to find contacts (see plan_lookup), and how a search is asked for it."""
+    terms = filters.searches
+    filters = filters._replace(searches=[INDEXES[database.kind].indexed(each) for each in terms])
+    plan = plan_lookup(filters)
+    return (
+        filters if "search" in plan.looked_up else filters._replace(searches=[by_row(each) for each in terms])
+    ), plan
 
 
-def _count(index: _Index, filters: Filters, others: set[str]) -> tuple[int, int | None]:
-    """Count the contacts that match, and those of the same accounts, which is None where it isn't needed."""
-    if filters.searches and not others and (found := index.count(filters.searches, filters.account_ids)):
-        return found.matches, found.contacts
-    if not filters.searches and not others:
+def _in_order(filters: Filters, sort: str) -> Names:
+    """The filters that an index of the list's order has in front, or is sorted by."""
+    in_front = {"account_id", "assigned_to"} if sort == "recent" else {"account_id"}
+    if "account_id" in filters.names:
+        in_front = {"account_id"}
+    return dict.fromkeys(sorted(filters.names & {_SORTED_BY[sort], *in_front}))
+
+
+def plan_lookup(filters: Filters) -> _Plan:
+    """Look up the filter whose index has the fewest contacts, and compare the others. Runs queries."""
+    names, others = filters.names, filters.others
+    indexed = {name for name in others if filters.has_index(name)}
+    if not indexed:
+        return _Plan(dict.fromkeys(sorted(names)), {})
+    first = min(others & _FEW, default=None) or _fewest(filters, indexed)
+    looked_up = {first}
+    if first == "search":
+        looked_up |= names & {"tags", "account_id"}
+    if first in _BEGIN_WITH_ACCOUNT:
+        looked_up |= names & {"account_id"}
+    return _Plan(dict.fromkeys(sorted(looked_up)), dict.fromkeys(sorted(names - looked_up)), is_fenced=True)
+
+
+def _fewest(filters: Filters, indexed: set[str]) -> str:
+    known: dict[str, float] = {}
+    limited = {"account_id"} & filters.names
+    if filters.searches:
+        found = INDEXES[database.kind].count(filters.searches, filters.account_ids)
+        known["search"] = found.matches if found else float("inf")
+    if limited and not indexed & _BEGIN_WITH_ACCOUNT:
+        known["account_id"] = _count_contacts(filters.account_ids)["total"]
+    if len(indexed) + len(known) == 1:
+        return min(indexed)
+    for limit in _COUNTED:
+        counts = dict(known)
+        for name in indexed:
+            names = {name, *limited} if name in _BEGIN_WITH_ACCOUNT else {name}
+            counts[name] = _count_some(filters, dict.fromkeys(sorted(names)), InlineInt(limit))["total"]
+        fewest = min(counts, key=lambda name: counts[name])
+        if counts[fewest] < limit:
+            break
+    return fewest
+
+
+def _count(filters: Filters, plan: _Plan) -> tuple[int, int | None]:
+    """Count the contacts that match; and those of the same accounts, which is None where it isn't known."""
+    others = filters.others
+    if not others and not filters.searches:
         return int(_count_contacts(filters.account_ids)["total"]), None
-    if not filters.searches and others == {"assigned_to"}:
-        return _count_assigned(filters), None
-    return int(_count_matching(filters)["total"]), None
+    if not others and (found := INDEXES[database.kind].count(filters.searches, filters.account_ids)):
+        return found.matches, found.contacts
+    only = min(others) if len(others) == 1 and not filters.searches else ""
+    if only == "assigned_to" and filters.equal[only] is None:
+        return int(_count_unassigned(filters.account_ids)["total"]), None
+    if only and not filters.has_index(only):
+        contacts, opposite = int(_count_contacts(filters.account_ids)["total"]), filters.opposite(only)
+        return contacts - _count(opposite, plan_lookup(opposite))[0], contacts
+    if only.startswith(METADATA):
+        found = _count_some(filters, {only: None}, None)
+    else:
+        found = (_count_assigned_to if only == "assigned_to" and not plan.is_fenced else _count_matching)(filters, plan)
+    return int(found["total"]), None
 
 
-def _count_assigned(filters: Filters) -> int:
-    """Count the contacts of a user, or of no one, in the accounts; no other filter may be set."""
-    if filters.equal["assigned_to"] is None:
-        return int(_count_unassigned(filters.account_ids)["total"])
-    assigned = Filters(filters.allowed_accounts, filters.equal, None, None, [])
-    count = _count_assigned_to if filters.account_ids is None else _count_matching
-    return int(count(assigned)["total"])
-
-
-def _rows_to_walk(filters: Filters, span: Span, total: int, contacts: int | None) -> int | None:
+def _rows_to_walk(filters: Filters, span: Span, rest: Names, total: int, contacts: int | None) -> int | None:
     """How many rows of the list's order to look at (see ``merge`` and ``walk`` above); None to read otherwise."""
-    needed, accounts = (span.offset or 0) + span.limit, len(filters.allowed_accounts or ())
-    if accounts > _MAX_MERGED_ACCOUNTS or filters.ids or filters.tags:
+    needed = (span.offset or 0) + span.limit
+    if len(filters.allowed_accounts or ()) > _MAX_MERGED_ACCOUNTS or filters.others & _FEW:
         return None
-    if not filters.searches:
-        return needed if accounts > 1 else None
-    if contacts is None or total < _MIN_DENSE_MATCHES:
+    if not rest:
+        return needed
+    if total < _MIN_DENSE_MATCHES or (filters.searches and contacts is None and not filters.others):
         return None
+    if contacts is None:
+        contacts = int(_count_contacts(filters.account_ids)["total"])
     expected = needed * contacts // total
     return expected * _WALK_FACTOR if expected < total else None
 
@@ -185,99 +216,103 @@ def _sum(column: Any, account_ids: Any) -> Any:
     return query if account_ids is None else query.where(ContactCount.account.in_(account_ids))
 
 
-def _count_query(filters: Filters) -> Any:
-    return _matching(filters).select(SQL("COUNT(*)").alias("total"))
+@prepared(one=True, replan=True)
+def _count_some(filters: Filters, names: Names, limit: Any) -> Any:
+    """Count the rows that the index of a filter has, at most so many."""
+    rows = lookup(filters, min(names))
+    rows = (matching(filters, names) if rows is None else rows).select(SQL("1"))
+    rows = rows if limit is None else rows.limit(limit)
+    return Select([rows.alias("some")], [SQL("COUNT(*)").alias("total")]).bind(database)
+
+
+def _count_query(filters: Filters, plan: Any) -> Any:
+    total = SQL("COUNT(*)").alias("total")
+    if not plan.compared:
+        return matching(filters, plan.looked_up).select(total)
+    rows = _fenced(filters, plan)
+    return Select([rows], [total]).where(*_comparisons(filters, plan, rows)).bind(database)
 
 
 _count_matching = prepared(_count_query, one=True, replan=True)
 _count_assigned_to = prepared(_count_query, one=True)
 
 
-def _recent_page(filters: Filters, span: Any) -> Any:
-    after: list[Node] = []
-    if span.after is not None:
-        recency = span.after.last_message_at.of(Contact.recency)
-        created_at = span.after.created_at.of(Contact.created_at)
-        # The first condition is a range of the index, so that it costs as much as a first page; the second takes out
-        # the position itself and the contacts of the same times in front of it.
-        after = [
-            Tuple(Contact.recency, Contact.created_at) <= Tuple(recency, created_at),
-            (Contact.recency < recency) | (Contact.created_at < created_at) | (Contact.id > span.after.id),
-        ]
-    return _page(filters, span, after, RECENT_ORDER)
+@prepared(replan=True)
+def _list_keys(filters: Filters, plan: Any, after: Any, limit: Any) -> Any:
+    rows = _fenced(filters, plan)
+    keys = Select([rows], [rows.c.pk.alias("pk")]).where(rows.c.pk > after, *_comparisons(filters, plan, rows))
+    return keys.order_by(rows.c.pk).limit(limit).bind(database)
 
 
-def _created_page(filters: Filters, span: Any) -> Any:
-    after: list[Node] = []
-    if span.after is not None:
-        position = Tuple(span.after.created_at.of(Contact.created_at), span.after.id)
-        after = [Tuple(Contact.created_at, Contact.id) > position]
-    return _page(filters, span, after, CREATED_ORDER)
-
-
-def _page(filters: Filters, span: Any, after: list[Node], order: Any) -> Any:
-    if span.walked is not None:
-        rows, rows_order = _first_rows(filters._replace(searches=[]), span.walked, after, order)
-        found = Select([rows], [rows.c.id]).order_by(*rows_order)
-        if filters.searches:
-            found = found.where(_matches_any(filters.searches, None, rows.c.search_text))
-    else:
-        query = _matching(filters).where(*after) if after else _matching(filters)
+def _page(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
+    order = ORDERS[sort]
+    if plan.walked is None and not plan.is_fenced:
+        query = _where(matching(filters, plan.looked_up), _after(sort, span, Contact))
         if span.offset is None:
-            return query.select(*SUMMARY_COLUMNS).order_by(*order).limit(span.limit)
-        found = query.select(Contact.id).order_by(*order)
+            return query.select(*SUMMARY_COLUMNS).order_by(*order(Contact)).limit(span.limit)
+        found = query.select(Contact.id).order_by(*order(Contact))
+    else:
+        rows = _fenced(filters, plan) if plan.walked is None else _first_rows(sort, filters, plan, span)
+        # SQLite keeps the order of one subquery, and would otherwise read it to its end.
+        is_sorted = plan.walked is not None and database.kind == "sqlite" and len(filters.allowed_accounts or ()) <= 1
+        after = _after(sort, span, rows.c) if plan.walked is None else []
+        found = _where(Select([rows], [rows.c.id]), [*_comparisons(filters, plan, rows), *after])
+        found = found if is_sorted else found.order_by(*order(rows.c))
     ids = found.limit(span.limit)
     ids = ids if span.offset is None else ids.offset(span.offset)
-    return Contact.select(*SUMMARY_COLUMNS).where(Contact.id.in_(ids)).order_by(*order)
+    return Contact.select(*SUMMARY_COLUMNS).where(Contact.id.in_(ids)).order_by(*order(Contact))
 
 
-def _first_rows(filters: Filters, walked: Any, after: list[Node], order: Any) -> tuple[Any, list[Any]]:
-    """The first rows of the order, of each account, as a table; and the order that remains to be made of it."""
-    columns = (Contact.id, Contact.search_text, Contact.recency, Contact.created_at)
+def _where(query: Any, conditions: list[Node]) -> Any:
+    return query.where(*conditions) if conditions else query
+
+
+def _after(sort: str, span: Any, columns: Any) -> list[Node]:
+    """Conditions: a contact stands behind the position."""
+    if span.after is None:
+        return []
+    created_at = span.after.created_at.of(Contact.created_at)
+    if sort != "recent":
+        place, position = Tuple(columns.created_at, columns.id), Tuple(created_at, span.after.id)
+        return [place > position if sort == "created" else place < position]
+    recency = span.after.last_message_at.of(Contact.recency)
+    # The first condition is a range of the index, so that it costs as much as a first page; the second takes out the
+    # position itself and the contacts of the same times in front of it.
+    return [
+        Tuple(columns.recency, columns.created_at) <= Tuple(recency, created_at),
+        (columns.recency < recency) | (columns.created_at < created_at) | (columns.id > span.after.id),
+    ]
+
+
+def _comparisons(filters: Filters, plan: Any, rows: Any) -> list[Node]:
+    return [condition(filters, name, rows.c) for name in plan.compared]
+
+
+def _columns(plan: Any) -> list[Any]:
+    needed = [Contact.pk, Contact.id, Contact.recency, Contact.created_at]
+    return [*dict.fromkeys([*needed, *[each for name in plan.compared for each in columns_of_filter(name)]])]
+
+
+def _fenced(filters: Filters, plan: Any) -> Any:
+    """The contacts that are looked up, as a table."""
+    return matching(filters, plan.looked_up).select(*_columns(plan)).limit(_UNREACHED).alias("near")
+
+
+def _first_rows(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
+    """The first rows of the order, of each account, as a table."""
+    order, after = ORDERS[sort], _after(sort, span, Contact)
     accounts = [[account] for account in filters.allowed_accounts] if filters.allowed_accounts else [None]
-    queries = [_matching(filters._replace(allowed_accounts=account)) for account in accounts]  # type: ignore[arg-type]
-    queries = [query.where(*after) if after else query for query in queries]
-    queries = [query.select(*columns).order_by(*order).limit(walked) for query in queries]
+    queries = [matching(filters._replace(allowed_accounts=each), plan.looked_up) for each in accounts]  # type: ignore[arg-type]
+    queries = [
+        _where(query, after).select(*_columns(plan)).order_by(*order(Contact)).limit(plan.walked) for query in queries
+    ]
     if len(queries) == 1:
-        return queries[0].alias("near"), []  # Both databases keep the order of a subquery.
+        return queries[0].alias("near")
     parts = [Select([query.alias(f"near_{number}")], [SQL("*")]) for number, query in enumerate(queries)]
-    near = reduce(lambda merged, part: merged.union_all(part), parts).alias("near")
-    by_creation = [near.c.created_at, near.c.id]
-    return near, [near.c.recency.desc(), near.c.created_at.desc(), near.c.id] if order is RECENT_ORDER else by_creation
+    return reduce(lambda merged, part: merged.union_all(part), parts).alias("near")
 
 
-def _matching(filters: Filters) -> Any:
-    query = Contact.select()
-    if filters.allowed_accounts is not None:
-        query = query.where(of_accounts(Contact.account_id, filters.allowed_accounts))
-    for column, value in filters.equal.items():
-        field = Contact._meta.fields[column]  # noqa: SLF001 - Peewee's documented place for fields by name.
-        query = query.where(field.is_null() if value is None else field == value)
-        if column in IDENTIFIER_KINDS:
-            # Contact has no index of them. The accounts are few, and the primary key begins with them.
-            accounts = filters.account_ids or ContactCount.select(ContactCount.account)
-            identifier = ContactIdentifier.account.in_(accounts) & (ContactIdentifier.kind == column)
-            owner = ContactIdentifier.select(ContactIdentifier.contact).where(
-                identifier, ContactIdentifier.value == value
-            )
-            query = query.where(Contact.pk.in_(owner))
-    if filters.ids is not None:
-        query = query.where(Contact.id.in_(filters.ids))
-    tagged = ContactTag.select(ContactTag.contact).where(ContactTag.tag.in_(filters.tags)) if filters.tags else None
-    if filters.searches:
-        return query.where(_matches_any(filters.searches, Contact.pk, Contact.search_text, tagged))
-    return query if tagged is None else query.where(Contact.pk.in_(tagged))
-
-
-def _matches_any(searches: list[IndexQuery], pk: Any, search_text: Any, tagged: Any = None) -> Node:
-    index = _INDEXES[database.kind]
-    return NodeList([index.condition(pk, search_text, each, tagged) for each in searches], glue=" OR ", parens=True)
-
-
-# By whether the order is the recent one, and whether one plan is the best for any values.
-_READERS: dict[tuple[bool, bool], Callable[..., list[Row]]] = {
-    (True, True): prepared(_recent_page),
-    (True, False): prepared(_recent_page, replan=True),
-    (False, True): prepared(_created_page),
-    (False, False): prepared(_created_page, replan=True),
+# By the order, and whether one plan is the best for any values.
+_READERS: dict[tuple[str, bool], Callable[..., list[Row]]] = {
+    (sort, is_kept): prepared(partial(_page, sort), replan=not is_kept) for sort in ORDERS for is_kept in (True, False)
 }

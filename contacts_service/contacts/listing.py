@@ -8,13 +8,12 @@ from uuid import UUID
 
 import orjson
 
-from contacts_service.contacts.list_queries import Filters, Position, Span, read_page
-from contacts_service.contacts.search_text import alternatives
+from contacts_service.contacts.filters import make_filters
+from contacts_service.contacts.list_queries import Position, Span, read_page
 from contacts_service.contacts.writes import to_public
-from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading
 from contacts_service.errors import InvalidRequest
-from schemas.constants import MAX_SEARCH_WORDS
 
 _CURSOR_VERSION = 1
 _DIGEST_BYTES = 6
@@ -22,34 +21,26 @@ _BAD_CURSOR = {"cursor": ["Not a cursor of this list with these filters and this
 
 
 @reading()
-def list_contacts(  # noqa: PLR0913 - The query parameters of the list.
+def list_contacts(
     *,
     allowed_accounts: AllowedAccounts,
     limit: int,
     page: int | None = None,
     cursor: str | None = None,
     sort: str = "recent",
-    search: str = "",
-    ids: list[str] | None = None,
-    tags: list[str] | None = None,
-    **equal: str | None,
+    **filters: Any,
 ) -> tuple[list[dict[str, Any]], int, str | None]:
     """Read one page of contacts without their metadata. Returns it, the number of all matches and the next cursor.
 
     ``page`` counts from 1 and is the first by default; a ``cursor`` of an earlier page leads on instead. ``sort`` is
-    ``recent``, the newest message first, or ``created``, oldest first. ``equal`` holds filters by a column's value,
-    None for null. Raises AccountForbidden, InvalidRequest.
+    ``recent``, the newest message first, ``created``, oldest first, or ``-created``. ``filters`` are those of
+    ContactFilters. Raises AccountForbidden, InvalidRequest.
     """
-    if "account_id" in equal:
-        require_account(allowed_accounts, equal["account_id"])
-    fingerprint = orjson.dumps([sort, search, ids, tags, sorted(equal.items())])
+    chosen = make_filters(allowed_accounts, **filters)
+    fingerprint = orjson.dumps([sort, filters], option=orjson.OPT_SORT_KEYS)
     after = _decode_cursor(cursor, fingerprint) if cursor else None
     offset = 0 if after else ((page or 1) - 1) * limit
-    searches = alternatives(search)
-    if any(len(terms) > MAX_SEARCH_WORDS for terms in searches):
-        raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
-    filters = Filters(allowed_accounts, equal, ids, tags, searches)
-    total, rows = read_page(filters, Span(limit + 1, offset or None, after), is_recent=sort == "recent")
+    total, rows = read_page(chosen, Span(limit + 1, offset or None, after), sort)
     now = datetime.now(UTC)
     items = [to_public(row, now) for row in rows[:limit]]
     next_cursor = _encode_cursor(items[-1], fingerprint) if len(rows) > limit else None

@@ -25,12 +25,12 @@ from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document
 from contacts_service.db.prepared import Row
 from contacts_service.errors import InvalidRequest
+from schemas.constants import MAX_TAGS
 
 UNDO_WINDOW = timedelta(days=30)
 FILLED = ("username", "name", "profile_name", "avatar_url", "assigned_to")
 """Columns that the source fills where the survivor has nothing; so it does with identifiers."""
 _UNITED = ("metadata", "tags", "marketing_opt_out")
-_MAX_TAGS = 50
 _MAX_EVENTS = 10_000  # Of the source that come back when the merge is undone, the newest.
 _FORGOTTEN_EACH_TIME = 10
 
@@ -86,8 +86,8 @@ def merged_columns(survivor: Row, source: Row, values: dict[str, Any] | None = N
         changes["metadata"] = bounded_document({**metadata[0], **added})
     if set(tags[1]) - set(tags[0]):
         changes["tags"] = list(dict.fromkeys([*tags[0], *tags[1]]))
-        if len(changes["tags"]) > _MAX_TAGS:
-            raise InvalidRequest({"source_id": [f"Together the contacts have more than {_MAX_TAGS} tags."]})
+        if len(changes["tags"]) > MAX_TAGS:
+            raise InvalidRequest({"source_id": [f"Together the contacts have more than {MAX_TAGS} tags."]})
     if source["marketing_opt_out"] and not survivor["marketing_opt_out"]:
         changes["marketing_opt_out"] = True
     newest, other = ((row["last_message_at"], row["last_message_key"]) for row in (source, survivor))

@@ -1,5 +1,6 @@
 """The columns of the tables of contacts. Their indexes and constraints are written in the migrations alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, ForeignKeyField, IntegerField, TextField
@@ -57,6 +58,16 @@ class ContactTag(BaseModel):
 
     class Meta:
         primary_key = CompositeKey("contact", "tag")
+
+
+class ContactMetadata(BaseModel):
+    """Finds contacts by the scalars at the top of their metadata, see ``filters.metadata_terms``."""
+
+    term = BigIntegerField()
+    contact = ForeignKeyField(Contact)
+
+    class Meta:
+        primary_key = CompositeKey("term", "contact")
 
 
 class ContactIdentifier(BaseModel):
@@ -154,8 +165,12 @@ class ChangeFeed(BaseModel):
     horizon = BigIntegerField()  # Tombstones up to this change_seq were deleted.
 
 
-RECENT_ORDER = (Contact.recency.desc(), Contact.created_at.desc(), Contact.id)
-CREATED_ORDER = (Contact.created_at, Contact.id)
+ORDERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    "recent": lambda columns: (columns.recency.desc(), columns.created_at.desc(), columns.id),
+    "created": lambda columns: (columns.created_at, columns.id),
+    "-created": lambda columns: (columns.created_at.desc(), columns.id.desc()),
+}
+"""The orders of lists by what ``sort`` calls them."""
 
 SUMMARY_COLUMNS = (
     Contact.id,

@@ -15,6 +15,7 @@ from contacts_service.contacts.writes import (
     or_not_found,
     raise_identifier_taken,
     raise_why_not_written,
+    tag,
     to_public,
     update,
 )
@@ -49,6 +50,9 @@ def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[s
 
 # Changes the given fields of a contact; see writes.update.
 update_contact = retried(writing()(update))
+
+# Adds and removes tags of a contact; see writes.tag.
+tag_contact = retried(writing()(tag))
 
 
 @writing()

@@ -2,22 +2,25 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
-from contacts_service.contacts import events, identity, listing, use_cases
+from contacts_service.contacts import bulk, events, identity, listing, use_cases
 from contacts_service.contacts.etags import contact_etag, contact_version
 from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import page_of, success
 from contacts_service.web.etags import expected_versions, success_with_etag
+from contacts_service.web.parser import read_path_text
+from schemas.contact_bulk import BulkResult, ContactBulk
 from schemas.contact_list import ContactListQuery, ContactPage
-from schemas.contacts import Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate
+from schemas.contacts import Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate, tag_field
 from schemas.events import EventList, EventsQuery
 from schemas.examples import CONTACT_ID
 from schemas.identity import ContactResolve, ResolvedContact
 
 blueprint = Blueprint("contacts", __name__, url_prefix="/api/contacts", description="The people a business talks to.")
 
+TAG = {"name": "tag", "in": "path", "description": "The tag, percent-encoded.", "example": "vip"}
 LOCATION = {"Location": {"schema": {"type": "string"}, "example": f"/api/contacts/{CONTACT_ID}"}}
 
 
@@ -170,6 +173,67 @@ def mark_read(id: str) -> Response:
     Sets `unread_count` to 0. It takes no body.
     """
     return _update(id, {"unread_count": 0})
+
+
+@blueprint.route("/<id:id>/tags/<text:tag>", methods=["PUT"], parameters=[TAG])
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found", "contact_merged")
+@blueprint.conditional("If-Match")
+def add_tag(id: str, tag: str) -> Response:  # noqa: ARG001 - Read from the path.
+    """Add a tag
+
+    Answers the contact also when it has the tag already. Many writers may do so at once: none undoes what another did.
+    """
+    return _tag(id, "add")
+
+
+@blueprint.route("/<id:id>/tags/<text:tag>", methods=["DELETE"], parameters=[TAG])
+@blueprint.answers(200, Contact)
+@blueprint.fails("contact_not_found", "contact_merged")
+@blueprint.conditional("If-Match")
+def remove_tag(id: str, tag: str) -> Response:  # noqa: ARG001 - Read from the path.
+    """Remove a tag
+
+    Answers the contact also when it doesn't have the tag.
+    """
+    return _tag(id, "remove")
+
+
+@blueprint.route("/bulk", methods=["POST"])
+@blueprint.body(ContactBulk)
+@blueprint.answers(200, BulkResult)
+@blueprint.fails("total_changed")
+def change_contacts(body: dict[str, Any]) -> Response:
+    """Change many contacts
+
+    Sets fields, adds and removes tags of all contacts that `filter` chooses: the list's parameters, with their texts as
+    values, such as `"unread": "true"`; `{}` chooses all. If it doesn't choose `expected_total` contacts the answer is
+    409 with their number in `errors.total`, and nothing is written. `matched` are the contacts that were chosen, and
+    `changed` those that weren't so already.
+
+    Which contacts is decided first, by up to 100,000. Then they are changed in batches, so that other writers get their
+    turn; each batch is one transaction. After an error some are changed: send the request again. With an
+    `Idempotency-Key` all is one transaction, for which other writers may have to wait.
+    """
+    result = bulk.change_contacts(
+        body["filter"],
+        allowed_accounts=current_caller().allowed_accounts,
+        expected_total=body["expected_total"],
+        changes=body.get("set", {}),
+        add_tags=body.get("add_tags", []),
+        remove_tags=body.get("remove_tags", []),
+    )
+    return success(result)
+
+
+def _tag(contact_id: str, change: str) -> Response:
+    contact = use_cases.tag_contact(
+        contact_id,
+        **{change: [read_path_text(request, "tag", tag_field())]},
+        allowed_accounts=current_caller().allowed_accounts,
+        expected=expected_versions(contact_version),
+    )
+    return success_with_etag(contact, contact_etag(contact))
 
 
 def _update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) -> Response:

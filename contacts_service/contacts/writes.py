@@ -1,6 +1,6 @@
 """Steps that several use cases of contacts share. They run within the transaction of the use case."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NoReturn
@@ -9,6 +9,7 @@ import uuid_utils
 
 from contacts_service.contacts.etags import contact_etag
 from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
+from contacts_service.contacts.metadata_terms import store_terms
 from contacts_service.contacts.queries import (
     Versions,
     find_survivor,
@@ -23,6 +24,7 @@ from contacts_service.contacts.search_text import searchable
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS, NO_ACCOUNT
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import ConcurrentChange
+from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.errors import (
     ContactExists,
@@ -30,8 +32,10 @@ from contacts_service.errors import (
     ContactNotFound,
     ContactUnidentified,
     IdentityConflict,
+    InvalidRequest,
     VersionMismatch,
 )
+from schemas.constants import MAX_TAGS
 
 # WhatsApp lets a business answer freely for 24 hours after the user's last message (Cloud API, "Customer service
 # windows").
@@ -39,7 +43,7 @@ SERVICE_WINDOW = timedelta(hours=24)
 _LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
-_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags"}
+_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
@@ -85,6 +89,7 @@ def insert(
     store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
     if values["tags"]:
         replace_tags(created["pk"], values["tags"])
+    store_terms(created["pk"], account_id, {}, values["metadata"])
     return created
 
 
@@ -110,8 +115,7 @@ def update(
 
     Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
     """
-    merges_metadata = merge and "metadata" in changes
-    if not merges_metadata and not changes.keys() & _NEED_CONTACT:
+    if not changes.keys() & _NEED_CONTACT:
         changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
         if changed is None:
             raise_why_not_written(contact_id, allowed_accounts)
@@ -121,7 +125,7 @@ def update(
     before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     if expected is not None and before["version"] not in expected:
         raise version_mismatch(before)
-    if merges_metadata:
+    if merge and "metadata" in changes:
         changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
     try:
         return to_public(change(before, changes))
@@ -154,7 +158,34 @@ def change(
         changes = {**changes, "search_text": searchable(**{name: after[name] for name in _SEARCHED})}
     if "tags" in changes:
         replace_tags(before["pk"], changes["tags"])
+    if "metadata" in changes:
+        store_terms(before["pk"], before["account_id"], before["metadata"], changes["metadata"])
     return {**before, **update_contact(before["id"], None, None, changes, now)}
+
+
+def tag(
+    contact_id: str,
+    *,
+    add: Collection[str] = (),
+    remove: Collection[str] = (),
+    allowed_accounts: AllowedAccounts,
+    expected: Versions = None,
+) -> dict[str, Any]:
+    """Add and remove tags, and return the contact also if it has them so. Raises as update; InvalidRequest."""
+    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    if expected is not None and before["version"] not in expected:
+        raise version_mismatch(before)
+    tags = changed_tags(before["tags"], add, remove)
+    return to_public(before if tags is None else change(before, {"tags": tags}))
+
+
+def changed_tags(tags: JSONText, add: Collection[str], remove: Collection[str]) -> list[str] | None:
+    """The tags with others added and removed; None if that changes nothing. Raises InvalidRequest for too many."""
+    before = tags.parsed()
+    after = [each for each in dict.fromkeys([*before, *add]) if each not in remove]
+    if len(after) > max(MAX_TAGS, len(before)):
+        raise InvalidRequest({"tags": [f"A contact has at most {MAX_TAGS} tags."]})
+    return None if after == before else after
 
 
 def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:

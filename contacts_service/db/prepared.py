@@ -95,10 +95,11 @@ class _Statement:
 def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> Any:
     """Turn a function that builds a query into one that runs it and returns its rows as dicts.
 
-    ``build`` is called once for each shape of its arguments: which are None, how long sequences are, which keys dicts
-    have. Values are Parameters; named tuples keep their type, and a dict is columns with their values. A query without
-    RETURNING returns no rows. With ``one`` the first row is returned, or None. PostgreSQL keeps a plan for any values;
-    ``replan`` is for queries whose best plan depends on the values. Arguments of other types raise TypeError.
+    ``build`` is called once for each shape of its arguments: which are None, true or false, how long sequences are,
+    which keys dicts have. Values are Parameters; named tuples keep their type, and a dict is columns with their values.
+    A query without RETURNING returns no rows. With ``one`` the first row is returned, or None. PostgreSQL keeps a plan
+    for any values; ``replan`` is for queries whose best plan depends on the values. Arguments of other types raise
+    TypeError.
     """
     if build is None:
         return partial(prepared, one=one, replan=replan)
@@ -126,6 +127,8 @@ def _shape_of(argument: Any, values: list[Any]) -> Any:
     """Collect the values of an argument, and return what is left of it without them."""
     if argument is None:
         return None
+    if isinstance(argument, bool):
+        return "flag", argument
     if isinstance(argument, _SCALARS):
         if type(argument) is InlineInt:
             return "inline", int(argument)
@@ -141,8 +144,8 @@ def _shape_of(argument: Any, values: list[Any]) -> Any:
 
 def _stand_in(argument: Any, positions: Iterator[int]) -> Any:
     """Make what the builder gets in the place of an argument."""
-    if argument is None:
-        return None
+    if argument is None or isinstance(argument, bool):
+        return argument
     if type(argument) is InlineInt:
         return SQL(str(argument))
     if isinstance(argument, _SEQUENCES):

@@ -61,8 +61,9 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
     changes = {**taken, **_given_back(survivor, before, snapshot), **shown_of_messages(survivor["pk"])}
     changes["unread_count"] = survivor["unread_count"] - merge.unread_count
     record_merge(change({**survivor, **taken}, changes), "unmerged")
-    shown = {"name": source["name"], "tags": source["tags"].parsed(), **shown_of_messages(source["pk"])}
-    source = change({**source, **lost}, {**lost, **shown})
+    found_by = {"name": source["name"], "tags": source["tags"].parsed(), "metadata": source["metadata"]}
+    changes = {**lost, **found_by, **shown_of_messages(source["pk"])}
+    source = change({**source, **lost, "metadata": {}}, changes)
     record_merge(source, "unmerged")
     return to_public(source)
 

@@ -55,7 +55,7 @@ class Blueprint(flask_smorest.Blueprint):
                 "example": _EXAMPLE_IDS[entity],
             }
             for entity, name in re.findall(r"([a-z]+?)s?/<id:(\w+)>", f"{self.url_prefix}{rule}")
-        ]
+        ] + options.get("parameters", [])
         register = super().route(rule, **options)
 
         def decorate(view: Any) -> Any:

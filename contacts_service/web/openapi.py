@@ -15,7 +15,7 @@ from contacts_service import __version__
 from contacts_service.web.auth import SECURITY_SCHEMES
 from contacts_service.web.observability import CONTENT_SECURITY_POLICY
 from contacts_service.web.operation_docs import curl_command
-from contacts_service.web.parser import IdConverter
+from contacts_service.web.parser import IdConverter, TextConverter
 from schemas.envelope import ErrorAnswer
 from schemas.fields import Choice
 
@@ -91,7 +91,7 @@ def create_api(app: Flask) -> flask_smorest.Api:
     )
     app.add_url_rule("/docs", view_func=docs_page)
     app.add_url_rule("/docs/<path:filename>", view_func=docs_file)
-    app.url_map.converters["id"] = IdConverter
+    app.url_map.converters |= {"id": IdConverter, "text": TextConverter}
     api = _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
     api.register_converter(IdConverter, lambda _: {"type": "string", "format": "uuid"})
     return api

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Request, g
 from gunicorn.http.errors import ParseException
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
@@ -135,7 +135,7 @@ class IdConverter(BaseConverter):
     """An id in a path. Anything but a UUID is a bad request, not an address that doesn't exist."""
 
     # Not the words that have addresses of their own, so that a wrong method there is 405 and no bad id.
-    regex = r"(?!(?:resolve|duplicates)\Z)[^/]+"
+    regex = r"(?!(?:resolve|duplicates|bulk)\Z)[^/]+"
     part_isolating = True
 
     def to_python(self, value: str) -> str:
@@ -143,3 +143,21 @@ class IdConverter(BaseConverter):
         if canonical is None:
             raise InvalidId({"id": [f"Not a UUID such as {CONTACT_ID}."]})
         return canonical
+
+
+class TextConverter(BaseConverter):
+    """The rest of a path as text, which may hold slashes."""
+
+    regex = ".+"
+    part_isolating = False
+
+
+def read_path_text(req: Request, name: str, field: fields.Field[str]) -> str:
+    """Read and validate text in the path. Raises InvalidRequest."""
+    try:
+        req.environ["PATH_INFO"].encode("latin-1").decode()  # Routing replaces what is no UTF-8.
+        return str(field.deserialize((req.view_args or {})[name]))
+    except UnicodeDecodeError as error:
+        raise invalid_request({name: ["Not valid UTF-8."]}) from error
+    except ValidationError as error:
+        raise invalid_request({name: error.messages}) from error

@@ -1,6 +1,6 @@
 """Everything of version 1.0: tables, search index, counters.
 
-Written out as SQL, independent of what the models say later. Types in braces are those of the database.
+Written out as SQL, independent of what the models say later. What is in braces is the database's own.
 """
 
 import secrets
@@ -16,6 +16,7 @@ TYPES = {
         "time": "TEXT",
         "json": "TEXT",
         "ordered": "TEXT",
+        "clustered": " WITHOUT ROWID",
     },
     "postgresql": {
         "serial": "BIGSERIAL",
@@ -25,6 +26,7 @@ TYPES = {
         "time": "TIMESTAMPTZ",
         "json": "JSON",
         "ordered": 'TEXT COLLATE "C"',
+        "clustered": "",
     },
 }
 # NULL equals nothing in a unique index, so rows without account have indexes of their own. Recency is never null,
@@ -48,6 +50,9 @@ CREATE INDEX contact_account_recent ON contact (account_id, recency DESC, create
 CREATE INDEX contact_assigned_recent ON contact (assigned_to, recency DESC, created_at DESC, id);;
 CREATE INDEX contact_created ON contact (created_at, id);;
 CREATE INDEX contact_account_created ON contact (account_id, created_at, id);;
+CREATE INDEX contact_inbound ON contact (last_inbound_at) WHERE (last_inbound_at IS NOT NULL);;
+CREATE INDEX contact_unread ON contact (account_id) WHERE (unread_count > 0);;
+CREATE INDEX contact_opted_out ON contact (account_id) WHERE (marketing_opt_out);;
 CREATE INDEX contact_username ON contact (username) WHERE (username IS NOT NULL);;
 CREATE TABLE contact_identifier (
     account TEXT NOT NULL,
@@ -81,6 +86,12 @@ CREATE TABLE contact_tag (
     FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX contact_tag_tag ON contact_tag (tag, contact_id);;
+CREATE TABLE contact_metadata (
+    term {bigint} NOT NULL, contact_id {bigint} NOT NULL,
+    PRIMARY KEY (term, contact_id),
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+){clustered};;
+CREATE INDEX contact_metadata_contact_id ON contact_metadata (contact_id);;
 CREATE TABLE contact_count (
     account TEXT NOT NULL, slot INTEGER NOT NULL, contacts {bigint} NOT NULL, unassigned {bigint} NOT NULL,
     PRIMARY KEY (account, slot)

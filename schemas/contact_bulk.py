@@ -1,0 +1,61 @@
+"""Changing many contacts at once."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validates_schema
+
+from schemas.constants import MAX_TAGS
+from schemas.contact_list import ContactFilters
+from schemas.contacts import tag_field
+from schemas.envelope import MAX_COUNT, Answer
+from schemas.examples import USER_ID
+from schemas.fields import Integer, StrictBoolean, UniqueList, Uuid
+
+
+class BulkFilter(ContactFilters):
+    """The parameters of the list that choose contacts, with their texts as values; none chooses all."""
+
+    class Meta:
+        exclude = ("metadata",)
+        json_schema = {"patternProperties": {r"^metadata\.": {"type": "string"}}}
+
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        return ContactFilters().load(data, **kwargs)
+
+
+class BulkSet(Schema):
+    """The fields to set."""
+
+    assigned_to = Uuid(
+        allow_none=True, metadata={"description": "Who looks after the contacts; null for no one.", "example": USER_ID}
+    )
+    marketing_opt_out = StrictBoolean(metadata={"description": "Want no marketing.", "example": True})
+
+
+class ContactBulk(Schema):
+    """A change of all contacts that a filter chooses: fields to set, tags to add and to remove."""
+
+    EXAMPLE = {"filter": {"tags": "lead"}, "expected_total": 12, "add_tags": ["campaign"]}
+    filter = fields.Nested(BulkFilter, required=True)
+    expected_total = Integer(
+        required=True,
+        min_value=0,
+        max_value=MAX_COUNT,
+        metadata={"description": "How many contacts the filter has to choose.", "example": 12},
+    )
+    set = fields.Nested(BulkSet)
+    add_tags = UniqueList(tag_field(), max_items=MAX_TAGS, metadata={"example": ["campaign"]})
+    remove_tags = UniqueList(tag_field(), max_items=MAX_TAGS, metadata={"example": ["lead"]})
+
+    @validates_schema
+    def _require_change(self, data: dict[str, Any], **_: Any) -> None:
+        if not any(data.get(name) for name in ("set", "add_tags", "remove_tags")):
+            raise ValidationError("Send something to change.")
+        if both := {*data.get("add_tags", [])} & {*data.get("remove_tags", [])}:
+            raise ValidationError(f"Added and removed: {', '.join(sorted(both))}.", "remove_tags")
+
+
+class BulkResult(Answer):
+    EXAMPLE = {"matched": 12, "changed": 10}
+    matched = fields.Integer(strict=True, required=True, metadata={"description": "Contacts that the filter chose."})
+    changed = fields.Integer(strict=True, required=True, metadata={"description": "Those that changed."})
