@@ -32,14 +32,15 @@ def read_feed(contacts_from: Any, tombstones_from: Any, accounts: Any) -> Any:
     """Read the state of the feed, and whether there is anything from these numbers on."""
     bound = ChangeFeed.base + _FIRST_OPEN[database.kind]
     newest = Contact.select(fn.MAX(Contact.change_seq))
-    held = Contact.select(Contact.updated_at).where(Contact.change_seq >= bound).order_by(Contact.change_seq).limit(1)
+    held = Contact.select(Contact.updated_at).where(Contact.change_seq >= bound).order_by(Contact.change_seq)
     return ChangeFeed.select(
         ChangeFeed.generation,
         ChangeFeed.horizon,
         bound.alias("bound"),
         # Transaction ids have begun again, as after the restore of a dump.
         (newest >= ChangeFeed.base + _FIRST_FUTURE[database.kind]).alias("is_ahead"),
-        Alias(held, "held_since"),  # On SQLite nothing is held back.
+        # On SQLite nothing is held back. The limit is written out, or PostgreSQL would plan each time.
+        Alias(held.limit(SQL("1")), "held_since"),
         _reaches(Contact, contacts_from, bound, accounts).alias("has_contacts"),
         _reaches(ContactTombstone, tombstones_from, bound, accounts).alias("has_tombstones"),
     )
