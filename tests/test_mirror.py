@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.databases import sqlite_file
+from helpers.databases import Databases, sqlite_file
 from helpers.service import ROOT, Service, call, run_flask
 
 pytestmark = pytest.mark.processes
@@ -41,6 +41,20 @@ def wait_until_equal(service: Service, file: Path) -> None:
     while contacts_of(file) != (expected := contacts_of_service(service)):
         assert time.monotonic() < deadline, (contacts_of(file), expected)
         time.sleep(0.2)
+
+
+def test_copies_equal_the_table_after_kills_merges_and_an_open_transaction(kind: str, databases: Databases) -> None:
+    """The short form of tests/faults/mirror_feed.py."""
+    done = subprocess.run(
+        [sys.executable, "tests/faults/mirror_feed.py", "--kind", kind, "--runs=1", "--writers=8", "--seconds=4"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "tests:.", "TEST_DATABASE_URL": databases.server_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{kind}, run 1 of 1: equal" in done.stdout
 
 
 def test_copy_is_kept_in_step(service: Service, tmp_path: Path) -> None:

@@ -48,10 +48,6 @@ def _compared(row: str, **dialect: str) -> dict[str, str]:
     return {name: empty.get(name, "NULL") for name in _FIELDS}
 
 
-def _row(expressions: dict[str, str]) -> str:
-    return f"({', '.join(expressions.values())})"
-
-
 def _sqlite() -> str:
     new, old, none = (_compared(row, text="", false="0") for row in ("new", "old", ""))
 
@@ -63,7 +59,7 @@ def _sqlite() -> str:
         iif({by_service}, new.on_behalf_of, NULL)
     FROM (SELECT json_group_array(column1) AS fields
         FROM (VALUES {", ".join(values)}, ('unread_count', {was_read})) WHERE column2)
-    WHERE true ON CONFLICT DO NOTHING;"""
+    WHERE fields <> '[]' ON CONFLICT DO NOTHING;"""
 
     numbered = """
     UPDATE change_feed SET base = base + 1;
@@ -75,8 +71,9 @@ CREATE TRIGGER contact_change_insert AFTER INSERT ON contact BEGIN{numbered}{eve
 END;;
 CREATE TRIGGER contact_change_update AFTER UPDATE ON contact WHEN new.change_seq = old.change_seq BEGIN{numbered}
 END;;
-CREATE TRIGGER contact_event_update AFTER UPDATE ON contact
-WHEN {_row(new)} IS NOT {_row(old)} OR {_WAS_READ} BEGIN{updated}
+CREATE TRIGGER contact_event_update AFTER UPDATE OF {", ".join(_FIELDS)} ON contact BEGIN{updated}
+END;;
+CREATE TRIGGER contact_event_read AFTER UPDATE OF unread_count ON contact WHEN {_WAS_READ} BEGIN{updated}
 END;;
 CREATE TRIGGER contact_change_delete AFTER DELETE ON contact BEGIN
     UPDATE change_feed SET base = base + 1;
@@ -107,16 +104,20 @@ DECLARE
         CASE WHEN {_WAS_READ} THEN 'unread_count' END
     ], NULL));
 BEGIN
-    INSERT INTO contact_event (contact_id, version, at, kind, fields, actor, on_behalf_of) VALUES (
-        NEW.pk, NEW.version, NEW.updated_at,
-        CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE {_KIND.format(fields="changed::text")} END, changed,
-        CASE WHEN {by_service} THEN NEW.changed_by END, CASE WHEN {by_service} THEN NEW.on_behalf_of END
-    ) ON CONFLICT DO NOTHING;
+    IF json_array_length(changed) > 0 OR TG_OP = 'INSERT' THEN
+        INSERT INTO contact_event (contact_id, version, at, kind, fields, actor, on_behalf_of) VALUES (
+            NEW.pk, NEW.version, NEW.updated_at,
+            CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE {_KIND.format(fields="changed::text")} END, changed,
+            CASE WHEN {by_service} THEN NEW.changed_by END, CASE WHEN {by_service} THEN NEW.on_behalf_of END
+        ) ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END $$;;
 CREATE TRIGGER contact_event_insert AFTER INSERT ON contact FOR EACH ROW EXECUTE FUNCTION contact_event();;
-CREATE TRIGGER contact_event_update AFTER UPDATE ON contact FOR EACH ROW
-WHEN ({_row(new)} IS DISTINCT FROM {_row(old)} OR {_WAS_READ}) EXECUTE FUNCTION contact_event();;
+CREATE TRIGGER contact_event_update AFTER UPDATE OF {", ".join(_FIELDS)} ON contact
+FOR EACH ROW EXECUTE FUNCTION contact_event();;
+CREATE TRIGGER contact_event_read AFTER UPDATE OF unread_count ON contact
+FOR EACH ROW WHEN ({_WAS_READ}) EXECUTE FUNCTION contact_event();;
 CREATE FUNCTION contact_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO contact_tombstone (id, pk, account_id, change_seq, ended_at)
