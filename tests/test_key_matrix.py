@@ -44,7 +44,9 @@ def call(caller: Caller, name: str, entity_id: str = UNKNOWN_ID, source_id: str 
     if "requestBody" in operation:
         body = operation["requestBody"]["content"]["application/json"]["example"]
         body = {**body, **({"source_id": source_id} if "source_id" in body else {})}
-    return caller.request(method, path.replace("{id}", entity_id).replace("{source_id}", source_id), json=body)
+    for parameter, value in {"id": entity_id, "source_id": source_id, "tag": "vip"}.items():
+        path = path.replace(f"{{{parameter}}}", value)
+    return caller.request(method, path, json=body)
 
 
 def expired_key(app: Flask) -> str:

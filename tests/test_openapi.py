@@ -24,6 +24,7 @@ from schemas.examples import CONTACT_ID, OTHER_CONTACT_ID
 
 MAY_CONFLICT = {
     "POST /api/contacts",
+    "POST /api/contacts/bulk",
     "POST /api/contacts/resolve",
     "PUT /api/contacts/{id}",
     "PATCH /api/contacts/{id}",

@@ -146,23 +146,23 @@ def plan_lookup(filters: Filters) -> _Plan:
 
 
 def _fewest(filters: Filters, indexed: set[str]) -> str:
-    known: dict[str, float] = {}
-    limited = {"account_id"} & filters.names
-    if filters.searches:
-        found = INDEXES[database.kind].count(filters.searches, filters.account_ids)
-        known["search"] = found.matches if found else float("inf")
+    """The filter whose index has the fewest contacts, as far as they are counted."""
+    limited, known = {"account_id"} & filters.names, {}
     if limited and not indexed & _BEGIN_WITH_ACCOUNT:
-        known["account_id"] = _count_contacts(filters.account_ids)["total"]
-    if len(indexed) + len(known) == 1:
+        known["account_id"] = int(_count_contacts(filters.account_ids)["total"])
+    if len(indexed) + len(known) == 1 and not filters.searches:
         return min(indexed)
     for limit in _COUNTED:
         counts = dict(known)
         for name in indexed:
             names = {name, *limited} if name in _BEGIN_WITH_ACCOUNT else {name}
-            counts[name] = _count_some(filters, dict.fromkeys(sorted(names)), InlineInt(limit))["total"]
+            counts[name] = int(_count_some(filters, dict.fromkeys(sorted(names)), InlineInt(limit))["total"])
         fewest = min(counts, key=lambda name: counts[name])
         if counts[fewest] < limit:
             break
+        if filters.searches and "search" not in known:  # Late, as all that match have to be counted.
+            found = INDEXES[database.kind].count(filters.searches, filters.account_ids)
+            known["search"] = found.matches if found else _COUNTED[-1]
     return fewest
 
 
