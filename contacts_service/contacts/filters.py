@@ -65,17 +65,16 @@ class Filters(NamedTuple):
         return None if self.allowed_accounts is None else list(self.allowed_accounts)
 
     @property
-    def others(self) -> set[str]:
-        """Names of the filters other than accounts and search."""
-        names = {*self.equal, *(bound.rpartition("_")[0] for bound in self.bounds)} - {"account_id"}
-        names.update(name for name in ("ids", "tags", *PARTIAL) if getattr(self, name) is not None)
-        return names.union([f"{METADATA}{number}" for number in range(len(self.metadata))])
-
-    @property
     def names(self) -> set[str]:
-        """Names of all filters."""
-        limited = set() if self.account_ids is None else {"account_id"}
-        return self.others | limited | ({"search"} if self.searches else set())
+        """Names of the filters; an account is one, also that of a key."""
+        bounds = {bound.rpartition("_")[0] for bound in self.bounds}
+        names = {name for name in ("ids", "tags", *PARTIAL) if getattr(self, name) is not None}
+        names.update(self.equal, bounds, [f"{METADATA}{number}" for number in range(len(self.metadata))])
+        if self.allowed_accounts is not None:
+            names.add("account_id")
+        if self.searches:
+            names.add("search")
+        return names
 
     def has_index(self, name: str) -> bool:
         """Whether an index finds the contacts that pass a filter, as opposed to those that don't."""
