@@ -139,8 +139,9 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201
     try:
         prepare(worker.wsgi, announce=worker.age == 1)
     except InvalidSetting as error:
-        worker.log.critical("%s", error)
-        sys.exit(Arbiter.WORKER_BOOT_ERROR)  # The others end too.
+        if worker.age == 1:  # It ends the whole service. From two at once gunicorn would print a traceback.
+            worker.log.critical("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 def child_exit(server, worker):  # noqa: ANN001, ANN201, ARG001

@@ -7,6 +7,7 @@ database and orjson need for the same response or effect. Its cursors have a for
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,10 @@ FROM contact AS c LEFT JOIN session AS s ON s.pk = (
     ORDER BY created_at DESC, pk DESC LIMIT 1
 ) LEFT JOIN flow AS own ON own.id = s.flow_id AND own.account_id = c.account_id
 LEFT JOIN flow AS shared ON shared.id = s.flow_id AND shared.account_id IS NULL WHERE c.id = ?
+"""
+_CHANGES = f"""
+SELECT {ALL_COLUMNS}, change_seq, pk FROM contact WHERE (change_seq, pk) > (?, ?) AND change_seq < ?
+ORDER BY change_seq, pk LIMIT ?
 """
 _ORDER = "ORDER BY recency DESC, created_at DESC, id"
 
@@ -89,8 +94,22 @@ def create_floor(url: str = "") -> Flask:
             }
         )
 
+    app.add_url_rule("/api/changes", view_func=partial(_list_changes, driver), endpoint="changes")
     floor_writes.add_write_routes(app, driver)
     return app
+
+
+def _list_changes(driver: ModuleType) -> Response:
+    limit, after = int(request.args.get("limit", 100)), request.args.get("after", "")
+    [(bound,)] = driver.execute(f"SELECT base + {driver.FIRST_OPEN} FROM change_feed")
+    place = [bound, 0] if after == "now" else orjson.loads(urlsafe_b64decode(after)) if after else [0, 0]
+    rows = driver.execute(_CHANGES, (*place, bound, limit + 1))
+    now = datetime.now(UTC)
+    contacts = [to_contact(row, driver, now) for row in rows[:limit]]
+    items = [{"id": each["id"], "deleted": False, "merged_into": None, "contact": each} for each in contacts]
+    has_more = len(rows) > limit
+    following = orjson.dumps(rows[limit - 1][-2:] if has_more else [bound, 0])
+    return success({"items": items, "next": urlsafe_b64encode(following).decode(), "has_more": has_more})
 
 
 def _select_page(driver: ModuleType, where: str, values: list[Any], page: int | None, cursor: str | None) -> Any:

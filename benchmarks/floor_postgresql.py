@@ -10,6 +10,7 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 FOR_UPDATE = " FOR UPDATE"
+FIRST_OPEN = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _local = threading.local()
 _url = ""
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from benchmarks.dataset import to_timestamp
 
-FOR_UPDATE = ""  # A write transaction locks the whole database.
+FOR_UPDATE = ""
+FIRST_OPEN = "1"  # A write transaction locks the whole database.
 _local = threading.local()
 _path = ""
 

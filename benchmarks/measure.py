@@ -18,7 +18,7 @@ from benchmarks import dataset, fill_postgresql, fill_sqlite, floor_postgresql, 
 from benchmarks.floor import create_floor
 from benchmarks.in_process import call, fetch_data, make_environ, median_times, query_timer, time_request
 from benchmarks.keys import headers_for
-from benchmarks.operations import Operation, Request, all_operations, cursor_operation, search_operation
+from benchmarks.operations import Operation, Request, all_operations, cursor_operation, poll_operation, search_operation
 from benchmarks.profiles import CALLS, profile
 from contacts_service.app import create_app, prepare
 from contacts_service.settings import Settings
@@ -85,7 +85,7 @@ def check_same_response(bench: Bench, operation: Operation) -> None:
     floor_request = operation.floor_request or operation.request
     service, floor = bench.fetch("service", operation.request(0)), bench.fetch("floor", floor_request(0))
     is_write = operation.request(0).method != "GET"
-    ignored = _VOLATILE_FIELDS if is_write else {"next_cursor"}
+    ignored = _VOLATILE_FIELDS if is_write else {"next_cursor", "next"}
     if _without(service, ignored) != _without(floor, ignored):
         raise AssertionError(f"{operation.name}: {service} is not {floor}")
     if "total" in service and (bool(service["next_cursor"]) != bool(floor["next_cursor"])):
@@ -139,6 +139,7 @@ def _comparisons(bench: Bench) -> dict[str, dict[str, Callable[[int], float]]]:
             named("search: 100 matches"),
             named("search: 1,000 matches"),
             named("page in the middle"),
+            poll_operation(bench.fetch),
         ),
         "dense search": {
             **service(named("search: one in twenty")),

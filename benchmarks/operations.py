@@ -66,6 +66,8 @@ def all_operations(execute: Execute, fetch: Fetch, size: int) -> list[Operation]
         search_operation("search: almost every contact", "+"),
         cursor_operation("cursor: 10 % deep", 0.1, fetch, size),
         Operation("page in the middle", LIST, lambda _: _list(page=str(size // 40))),
+        Operation("changes: page of 500", LIST, lambda _: Request("GET", "/api/changes", {"limit": "500"})),
+        poll_operation(fetch),
         *_writes(execute, size),
     ]
 
@@ -79,6 +81,18 @@ def cursor_operation(name: str, depth: float, fetch: Fetch, size: int) -> Operat
         LIST,
         lambda _: _list(cursor=cursors["service"]),
         floor_request=lambda _: _list(cursor=cursors["floor"]),
+    )
+
+
+def poll_operation(fetch: Fetch) -> Operation:
+    """Ask for changes when there are none since."""
+    now = Request("GET", "/api/changes", {"after": "now"})
+    tokens = {side: fetch(side, now)["next"] for side in ("service", "floor")}
+    return Operation(
+        "changes: none",
+        READ_ONE,
+        lambda _: Request("GET", "/api/changes", {"after": tokens["service"]}),
+        floor_request=lambda _: Request("GET", "/api/changes", {"after": tokens["floor"]}),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 SMALL = 10_000
 GROWTH, SHORT_TERMS, CURSORS, SEARCH_TO_COUNT, SEARCH_TO_GET, MIDDLE_TO_GET = 1.5, 2.0, 1.1, 1.2, 10.0, 100.0
+POLL_TO_GET = 1.5
 MAX_MEMORY, MAX_START = 70.0, 1.0
 MEGABYTE = 1_000_000
 
@@ -67,6 +68,7 @@ def _comparisons(large: dict[str, Any]) -> Iterator[Target]:
         return ratios
 
     yield Target("search of up to 1,000 matches ÷ get", SEARCH_TO_GET, compared("compared with get", "search", "get"))
+    yield Target("changes: none ÷ get", POLL_TO_GET, compared("compared with get", "changes", "get"))
     yield Target("page in the middle ÷ get", MIDDLE_TO_GET, compared("compared with get", "page", "get"))
     count = "the database's own count"
     yield Target(

@@ -4,6 +4,7 @@ from functools import cache
 
 from flask import Flask, current_app, request
 
+from contacts_service.changes import views as changes
 from contacts_service.cli import db, keys
 from contacts_service.contacts import views as contacts
 from contacts_service.db import migrations
@@ -42,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["keyring"] = Keyring()
     register_error_handlers(app)
     api = create_api(app)
-    for resource in (contacts, merges, messages, sessions, flows, health):
+    for resource in (contacts, changes, merges, messages, sessions, flows, health):
         api.register_blueprint(resource.blueprint)
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)

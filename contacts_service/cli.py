@@ -11,6 +11,7 @@ from flask import current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
+from contacts_service.changes.use_cases import renew_feed
 from contacts_service.db import migrations
 from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
@@ -50,6 +51,15 @@ def upgrade() -> None:
     for name in migrations.upgrade():
         click.echo(f"applied {name}")
     click.echo("The database is up to date.")
+
+
+@db.command("restored")
+@_with_database
+def restored() -> None:
+    """Run this after a backup was restored: readers of the change feed begin again, and miss nothing."""
+    migrations.upgrade()
+    renew_feed()
+    click.echo("Tokens of the change feed from before are void.")
 
 
 def _name(_: click.Context, __: click.Parameter, value: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from contacts_service.settings import MAX_BODY_BYTES
-from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID, SESSION_ID
+from schemas.examples import CONTACT_ID, EVENT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID, SESSION_ID
 
 RETRY_AFTER_SECONDS = 1
 _MAKE_KEY = "Make one where the service runs: flask --app wsgi keys create NAME --scope"
@@ -110,6 +110,13 @@ class MessageNotFound(ServiceError):
         super().__init__(f"No message has the id {message_id}.")
 
 
+class EventNotFound(ServiceError):
+    status, code, message = 404, "event_not_found", f"The contact has no event with the id {EVENT_ID}."
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"The contact has no event with the id {event_id}.")
+
+
 class SessionNotFound(ServiceError):
     """The contact has no session of this id."""
 
@@ -136,7 +143,7 @@ class NotAcceptable(ServiceError):
 
 class ContactExists(ServiceError):
     status, code = 409, "contact_exists"
-    message = "A contact of this account already has this phone number or bsuid."
+    message = "A contact of this account already has one of these identifiers."
     example_errors = {"id": [CONTACT_ID]}
 
     def __init__(self, contact_id: str) -> None:
@@ -210,6 +217,13 @@ class VersionMismatch(ServiceError):
         self.current, self.etag, self.lock = current, etag, lock
 
 
+class TokenExpired(ServiceError):
+    """The changes since a token can't be told any more."""
+
+    status, code = 410, "token_expired"
+    message = "This token leads no further: read the changes again from the beginning."
+
+
 class PayloadTooLarge(ServiceError):
     status, code, message = 413, "payload_too_large", f"The body is larger than {_MAX_BODY}."
 
@@ -249,6 +263,14 @@ class Unavailable(ServiceError):
     def __init__(self, details: str = "other writers came first each time", message: str | None = None) -> None:
         super().__init__(message)
         self.details = details
+
+
+class RestoreUnfinished(ServiceError):
+    """The change feed can't be read: transaction ids began again, so that changes would be missed."""
+
+    status, code = 503, "restore_unfinished"
+    message = "A backup was restored: run flask --app wsgi db restored."
+    headers = {"Retry-After": "60"}
 
 
 def documented_errors(status: int | None = None) -> Iterator[type[ServiceError]]:

@@ -33,6 +33,11 @@ OPEN_CONNECTIONS = Gauge(
 BUSY_CONNECTIONS = Gauge(
     "contacts_database_connections_busy", "Connections that a use case holds.", multiprocess_mode="livesum"
 )
+CHANGES_HELD_SECONDS = Gauge(
+    "contacts_changes_held_seconds",
+    "Age of the oldest change that the change feed holds back, as an older transaction was open when it was last read.",
+    multiprocess_mode="mostrecent",
+)
 
 
 def collect(encode: Callable[[CollectorRegistry], bytes]) -> bytes:

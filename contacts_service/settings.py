@@ -26,7 +26,7 @@ class Settings:
 
     database_url: str = "sqlite:///data/contacts.db"
     database_timeout: float = 5.0
-    """Seconds that connecting, waiting for a lock, or one statement may take."""
+    """Seconds that connecting, waiting for a lock, one PostgreSQL statement, or one transaction on SQLite may take."""
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 2

@@ -1,6 +1,7 @@
 """Words of the contract that other modules need too. Imports nothing, so that tables may use it."""
 
 DUPLICATE_REASONS = ("identity_conflict", "phone_variant")
+EVENT_KINDS = ("created", "updated", "assigned", "tagged", "read", "merged", "unmerged")
 MESSAGE_DIRECTIONS = ("incoming", "outgoing")
 MESSAGE_STATUSES = ("pending", "sent", "delivered", "failed", "read")
 """From low to high. A status never moves down, so the final one is the same in whatever order they arrive. WhatsApp may

@@ -4,7 +4,6 @@ marshmallow's own String, Integer, Boolean and UUID accept more than JSON Schema
 ``{…}`` around a UUID, ``1_0`` for ten), so that a caller's mistake would pass unnoticed.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from schemas import exact_json
 from schemas.examples import CONTACT_ID
 
 STORABLE = r"^[^\u0000]*$"  # PostgreSQL can't hold U+0000 in text (documentation, "Character Types").
@@ -23,7 +23,7 @@ UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 
 # Between the digits of a written phone number: spaces (also the no-break ones), dots, dashes, brackets, and the
 # invisible direction marks that copying from an address book brings along.
-_GAP = r"[ \t\u00a0\u202f.()\[\]\-\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069]*"
+_GAP = r"[ \t\u00a0\u202f.()\[\]\-\u2010-\u2015\u2212\u200e\u200f\u202a-\u202e\u2066-\u2069]*"
 PHONE_PATTERN = rf"^{_GAP}(\+|00)?{_GAP}[1-9]({_GAP}[0-9]){{6,14}}{_GAP}$"
 _PHONE = re.compile(PHONE_PATTERN)
 # A trunk 0 in brackets, as in +44 (0)20…, is dialled at home only. Some countries keep it, so it is refused.
@@ -136,7 +136,7 @@ class PhoneNumber(fields.String):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        refused = {"not": {"pattern": re.escape(_TRUNK_ZERO)}}
+        refused = {"not": {"type": "string", "pattern": re.escape(_TRUNK_ZERO)}}
         described = {"pattern": PHONE_PATTERN, **refused, "maxLength": _PHONE_MAX_LENGTH, **kwargs.pop("metadata", {})}
         super().__init__(metadata=described, **kwargs)
 
@@ -238,8 +238,7 @@ class JsonObject(fields.Dict):
                 break
         else:
             raise ValidationError(f"Nested deeper than {MAX_NESTING} levels.")
-        written = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if self.max_bytes else ""
-        if self.max_bytes and len(written.encode()) > self.max_bytes:
+        if self.max_bytes and len(exact_json.dumps(value)) > self.max_bytes:
             raise ValidationError(f"More than {self.max_bytes // 1024} KiB of JSON.")
         return value
 

@@ -15,7 +15,7 @@ from helpers.service import Service, serve
 from peewee import fn
 
 from contacts_service.app import create_app, prepare
-from contacts_service.contacts.tables import Contact, ContactCount
+from contacts_service.contacts.tables import Contact, ContactCount, ContactTombstone
 from contacts_service.db.database import connect, database, reading
 from contacts_service.flows.tables import Flow
 from contacts_service.keys.keyring import Keyring
@@ -75,7 +75,7 @@ def app(shared_app: tuple[Flask, object]) -> Iterator[Flask]:
     app, backend = shared_app
     database.initialize(backend)
     with reading():
-        for table in (Contact, Flow, ApiKey, StoredResponse):
+        for table in (Contact, ContactTombstone, Flow, ApiKey, StoredResponse):
             table.delete().execute()
         sums = fn.SUM(ContactCount.contacts), fn.SUM(ContactCount.unassigned)
         totals = ContactCount.select(*sums).group_by(ContactCount.account).tuples()

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
+from helpers.keys import make_key
 from playhouse.test_utils import count_queries
 
 from contacts_service.contacts import list_queries
@@ -280,3 +281,40 @@ def test_list_in_a_query_is_bounded_by_its_text_before_its_items(caller: Caller)
     """A pattern without bounds would otherwise let a text of any length through."""
     response = caller.get("/api/contacts", tags=",".join(["a" * 50] * 51))
     assert (response.status, response.errors) == (400, {"tags": ["Longer than maximum length 2550."]})
+
+
+def test_each_identifier_and_the_username_is_a_filter(app: Flask, caller: Caller) -> None:
+    person = {
+        "bsuid": "US.1",
+        "parent_bsuid": "US.ENT.1",
+        "external_id": "crm 1",
+        "username": "john.doe",
+        "phone_number": "+1234567890",
+    }
+    ids = [caller.create(**person, account_id=account)["id"] for account in (None, ACCOUNT)]
+    caller.create("+1234567891", bsuid="US.2", external_id="crm 2", username="john.doe2")
+    for name, value in person.items():
+        found = caller.get("/api/contacts", **{name: value}).data
+        assert ({contact["id"] for contact in found["items"]}, found["total"]) == ({*ids}, 2), name
+        for account, contact_id in zip(("none", ACCOUNT), ids, strict=True):
+            assert caller.get("/api/contacts", account_id=account, **{name: value}).data["items"][0]["id"] == contact_id
+        assert caller.get("/api/contacts", **{name: value}, search="nobody").data["total"] == 0
+    caller.put(f"/api/contacts/{ids[0]}", {"bsuid": "US.3"})
+    assert caller.get("/api/contacts", bsuid="US.1").data["total"] == 1, "a former one is no longer the contact's"
+    limited = Caller(app, make_key(app, accounts=[ACCOUNT]))
+    for name, value in person.items():
+        assert [contact["id"] for contact in limited.get("/api/contacts", **{name: value}).data["items"]] == [ids[1]]
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)  # PostgreSQL plans by statistics.
+@pytest.mark.usefixtures("crowd")
+def test_filter_by_an_identifier_or_username_reads_an_index(app: Flask) -> None:
+    for query in ({"phone_number": "+1234567801"}, {"bsuid": "US.1"}, {"external_id": "1"}, {"username": "john"}):
+        for account in ({}, {"account_id": ACCOUNT}):
+            with count_queries() as queries:
+                Caller(app).get("/api/contacts", **query, **account)
+            counted = next(record.msg for record in queries.get_queries() if "COUNT(*)" in record.msg[0])
+            with database.connection_context():
+                plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {counted[0]}", counted[1])]
+            scanned = {step for step in plan if step.startswith("SCAN") and "t2" not in step and "t3" not in step}
+            assert not scanned, plan

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from flask import Flask
 from helpers.caller import UUID, Caller
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID, USER
 
@@ -176,6 +177,11 @@ def test_identifier_of_another_contact_is_409_and_changes_nothing(caller: Caller
     for fields in ({"phone_number": "+1234567890"}, {"bsuid": "US.taken"}, {"bsuid": "US.taken", "tags": ["b"]}):
         response = caller.put(path, {"name": "new", **fields})
         assert (response.status, response.code, response.errors) == (409, "contact_exists", {"id": [taken["id"]]})
+    for fields in ({"external_id": "crm 1"}, {"parent_bsuid": "US.ENT.1"}):
+        caller.put(f"/api/contacts/{taken['id']}", fields)
+        assert caller.put(path, fields).errors == {"id": [taken["id"]]}
+        body = {"phone_number": "+1234567899", "account_id": ACCOUNT, **fields}
+        assert caller.post("/api/contacts", body).errors == {"id": [taken["id"]]}
     both = caller.put(path, {"phone_number": "+1234567890", "bsuid": "US.other"})
     assert (both.status, both.code) == (409, "identity_conflict")
     assert sorted(both.errors["id"]) == sorted([taken["id"], other["id"]])
@@ -243,3 +249,50 @@ def test_unknown_contact_is_404(caller: Caller) -> None:
     response = caller.get(f"/api/contacts/{UNKNOWN_ID}")
     assert (response.status, response.code) == (404, "contact_not_found")
     assert UNKNOWN_ID in response.body["message"]
+
+
+def test_identifier_that_people_replace_stays_former_and_one_they_take_away_is_free(caller: Caller) -> None:
+    contact = caller.create("+1234567890", bsuid="US.1", parent_bsuid="US.ENT.1", external_id="crm 1")
+    path = f"/api/contacts/{contact['id']}"
+    new = {"phone_number": "+1234567891", "bsuid": "US.2", "parent_bsuid": "US.ENT.2", "external_id": "crm 2"}
+    changed = caller.put(path, new).data
+    assert {name: changed[name] for name in new} == new
+    for fields, code in (
+        ({"bsuid": "US.1"}, "contact_exists"),
+        ({"phone_number": "+1234567892", "parent_bsuid": "US.ENT.1"}, "contact_exists"),
+        ({"phone_number": "+1234567890", "external_id": "crm 1"}, None),
+    ):
+        assert caller.post("/api/contacts", fields).body.get("code") == code, fields
+    assert caller.put(path, {"bsuid": "US.1"}).data["bsuid"] == "US.1", "its own former one again"
+    assert caller.patch(path, {"bsuid": None, "external_id": None}).data["bsuid"] is None
+    assert caller.post("/api/contacts", {"bsuid": "US.1", "external_id": "crm 2"}).status == 201
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("bsuid", "US.ENT.1"), ("bsuid", "us.1"), ("bsuid", "US." + "1" * 129)),
+        *(("parent_bsuid", "US.1"), ("parent_bsuid", "US.ENT."), ("external_id", ""), ("external_id", "x" * 256)),
+    ],
+)
+def test_malformed_identifier_is_400(caller: Caller, field: str, value: str) -> None:
+    for method, path in (("POST", "/api/contacts"), ("POST", "/api/contacts/resolve")):
+        response = caller.request(method, path, json={"phone_number": "+1234567890", field: value})
+        assert (response.status, list(response.errors)) == (400, [field])
+    assert list(caller.get("/api/contacts", **{field: value}).errors) == [field]
+    assert caller.create("+1234567890", external_id="x" * 255, bsuid="US." + "a" * 128)["external_id"] == "x" * 255
+
+
+NUMBERS = "9007199254740993.0", "1.10", "1e22", "3.14159265358979323846", "0.10000000000000001", "9" * 400, "-0.0", "5"
+
+
+def test_numbers_of_metadata_are_kept_as_they_are_spelled(app: Flask) -> None:
+    client = app.test_client()
+    spelled = ",".join(f'"{place}":{number}' for place, number in enumerate(NUMBERS))
+    body = f'{{"phone_number": "+1234567890", "metadata": {{{spelled}}}}}'
+    created = client.post("/api/contacts", data=body, content_type="application/json")
+    assert f"{{{spelled}}}" in created.text
+    path = created.headers["Location"]
+    merged = client.patch(path, data='{"metadata": {"z": 2.50}}', content_type="application/json")
+    assert f'{{{spelled},"z":2.50}}' in merged.text, "also those that the patch doesn't name"
+    assert client.get(path).text == merged.text

@@ -11,7 +11,8 @@ from helpers.databases import Databases, with_user
 from helpers.messages import message
 
 from contacts_service.app import create_app, prepare
-from contacts_service.db.database import database, reading
+from contacts_service.db.database import database, reading, writing
+from contacts_service.errors import Unavailable
 from contacts_service.settings import Settings
 from contacts_service.web import error_handlers
 
@@ -81,19 +82,22 @@ def test_cause_is_told_to_callers_and_its_details_to_operators(  # noqa: PLR0913
     assert "secret" not in cause
 
 
-def test_first_cause_is_told_and_not_what_followed_from_it(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """SQLite rolls back by itself when its disk is full, and then knows no savepoint any more."""
-    application = create_app(Settings(database_url=f"sqlite:///{tmp_path}/contacts.db"))
-    prepare(application)
+def test_first_cause_is_told_and_not_what_followed_from_it(tmp_path: Path) -> None:
+    """SQLite rolls back by itself when its disk fails, and then knows no savepoint any more."""
+    prepare(create_app(Settings(database_url=f"sqlite:///{tmp_path}/contacts.db")))
     with reading():
         pages = database.execute_sql("PRAGMA page_count").fetchone()[0]
         database.execute_sql(f"PRAGMA max_page_count = {pages + 1}")
-    body = {"phone_number": "+1234567890", "metadata": {"text": "x" * 200_000}}
-    response = Caller(application).post("/api/contacts", body, {"Idempotency-Key": "within a savepoint"})
-    assert (response.status, response.body["message"]) == (503, "The disk of the database is full.")
-    assert causes_in(caplog) == [
-        f"the database failed: database or disk is full (SQLITE_FULL), {tmp_path}/contacts.db",
-    ]
+
+    @writing()
+    def write_within_a_savepoint() -> None:
+        with writing():
+            database.execute_sql("ROLLBACK")
+            database.execute_sql("CREATE TABLE large AS SELECT zeroblob(1000000)")
+
+    with pytest.raises(Unavailable, match="The disk of the database is full") as failed:
+        write_within_a_savepoint()
+    assert failed.value.details == f"database or disk is full (SQLITE_FULL), {tmp_path}/contacts.db"
 
 
 def test_cause_is_logged_once_and_then_once_a_minute_with_a_count(

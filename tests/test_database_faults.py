@@ -142,21 +142,12 @@ def test_missing_tables_are_503_once_and_then_recreated(kind: str, url: str, cal
     if kind == "sqlite":
         with sqlite3.connect(sqlite_file(url), isolation_level=None) as connection:
             connection.execute("PRAGMA foreign_keys = 0")
-            for trigger in ("contact_search_delete", "contact_count_delete", "contact_count_update"):
-                connection.execute(f"DROP TRIGGER {trigger}")
-            connection.execute("DROP VIEW contact_grams")
-            for name in ("contact_search", "schema_migration", "message", "session", "contact_tag", "contact"):
-                connection.execute(f"DROP TABLE IF EXISTS {name}")
-            for name in (
-                "contact_identifier",
-                "contact_duplicate",
-                "early_status",
-                "flow",
-                "api_key",
-                "stored_response",
-                "contact_count",
-            ):
-                connection.execute(f"DROP TABLE IF EXISTS {name}")
+            for kind_of_object in ("trigger", "view", "table"):
+                rows = connection.execute("SELECT name FROM sqlite_master WHERE type = ?", [kind_of_object]).fetchall()
+                # Dropping the search index drops its tables, whose names begin with its own.
+                for (name,) in rows if kind_of_object != "table" else [("contact_search",), *rows]:
+                    if not name.startswith(("sqlite_", "contact_search_")) or kind_of_object == "trigger":
+                        connection.execute(f"DROP {kind_of_object} IF EXISTS {name}")
         connection.close()
     else:
         run(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")

@@ -6,12 +6,13 @@ import pytest
 from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT
-from helpers.messages import message
+from helpers.messages import START, message
 from hypothesis import given
 from hypothesis import strategies as st
 from playhouse.test_utils import count_queries
 
 from contacts_service.contacts.phone_variants import written_forms
+from contacts_service.contacts.tables import ContactIdentifier
 from contacts_service.db.database import database
 
 NUMBER, OTHER_NUMBER = "+1234567890", "+1234567891"
@@ -428,3 +429,15 @@ def test_message_of_a_known_person_looks_identifiers_up_once_and_writes_none(app
     about = [record.msg[0] for record in queries.get_queries() if "contact_identifier" in record.msg[0]]
     assert len(about) == 1
     assert about[0].startswith("SELECT")
+
+
+def test_identifiers_are_seen_first_and_last_by_the_times_of_messages(app: Flask) -> None:
+    """The last time is exact to a day: a message of the same day writes nothing."""
+    caller, day = Caller(app), 24 * 3600
+    times = []
+    for number, second in enumerate((0, 60, day + 5, day + 60, 60)):
+        receive(caller, number, second=second, bsuid=BSUID)
+        with database.connection_context():
+            [seen] = ContactIdentifier.select().dicts()
+        times.append([(seen[name] - START).total_seconds() for name in ("first_seen_at", "last_seen_at")])
+    assert times == [[0, 0], [0, 0], [0, day + 5], [0, day + 5], [0, day + 5]]

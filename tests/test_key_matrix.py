@@ -150,7 +150,7 @@ def test_resource_of_another_account_is_404_as_if_it_did_not_exist(app: Flask) -
     unlimited = Caller(app, make_key(app))
     source = own.caller.create("+19998887777", account_id=ACCOUNT)["id"]
     by_id = sorted(name for name in operations(app) if "{id}" in name and "/flows/" not in name)
-    assert len(by_id) == 16
+    assert len(by_id) == 17
     for name in by_id:
         for data in (other, without_account):
             entity_id = data.message if "/messages/{id}" in name else data.contact
@@ -187,6 +187,7 @@ def test_naming_another_account_is_403(app: Flask, account: str | None) -> None:
         "POST /api/messages": caller.post("/api/messages", {**message, "contact": {"phone_number": NUMBER}}),
         "PUT /api/messages/status": caller.put("/api/messages/status", status),
         "GET /api/contacts": caller.get("/api/contacts", account_id=named),
+        "GET /api/changes": caller.get("/api/changes", account_id=named),
         "GET /api/contacts/duplicates": caller.get("/api/contacts/duplicates", account_id=named),
         "GET /api/flows": caller.get("/api/flows", account_id=named),
         "GET /api/flows/{id}": caller.get(f"/api/flows/{FLOW_ID}", **({"account_id": account} if account else {})),

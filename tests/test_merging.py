@@ -155,6 +155,7 @@ BODIES: dict[str, Any] = {
     "GET /sessions": None,
     "POST /merge": {"source_id": UNKNOWN_ID},
     "GET /merges": None,
+    "GET /events": None,
     f"DELETE /merges/{UNKNOWN_ID}": None,
 }
 

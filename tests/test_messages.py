@@ -257,3 +257,47 @@ def test_messages_in_any_order_and_repeated_end_the_same(
     newest = max(bodies, key=lambda body: (body["timestamp"], body["wa_message_id"]))
     assert order[-1] == newest["wa_message_id"]
     assert final["unread_count"] == sum(body["direction"] == "incoming" for body in bodies)
+
+
+def test_message_of_the_last_day_of_all_is_recorded(caller: Caller) -> None:
+    """The service window would end in a year of five digits."""
+    contact = caller.create()["id"]
+    recorded = caller.post(f"/api/contacts/{contact}/messages", message(timestamp="9999-12-31T16:00:00Z"))
+    assert recorded.data["timestamp"] == "9999-12-31T16:00:00Z"
+    assert caller.get(f"/api/contacts/{contact}").data["service_window_expires_at"] == "9999-12-31T23:59:59.999999Z"
+
+
+@pytest.mark.parametrize(
+    ("message_type", "is_shown", "opens_window"),
+    [
+        *(("text", True, True), ("call", True, True), ("reaction", False, True)),
+        *(("edit", False, False), ("revoke", False, False), ("system", False, False)),
+    ],
+)
+def test_what_a_message_moves_follows_from_its_type(
+    caller: Caller, contact: str, message_type: str, *, is_shown: bool, opens_window: bool
+) -> None:
+    caller.post(f"{contact}/messages", message(1, content={"body": "before"}))
+    moment = datetime.now(UTC).isoformat()
+    caller.post(f"{contact}/messages", message(2, type=message_type, content={"body": "it"}, timestamp=moment))
+    after = caller.get(contact).data
+    assert after["unread_count"] == (2 if is_shown else 1)
+    assert after["last_message_preview"] == ("it" if is_shown else "before")
+    assert (after["last_message_at"] != "2024-01-01T00:00:01Z") == is_shown
+    assert (after["last_inbound_at"] != "2024-01-01T00:00:01Z") == opens_window
+    assert after["service_window_open"] == opens_window
+    expires_at = datetime.fromisoformat(after["last_inbound_at"]) + timedelta(hours=24)
+    assert datetime.fromisoformat(after["service_window_expires_at"]) == expires_at
+    caller.post(f"{contact}/messages", message(3, type=message_type, direction="outgoing"))
+    assert caller.get(contact).data["unread_count"] == after["unread_count"]
+
+
+def test_message_of_the_history_counts_as_read(caller: Caller, contact: str) -> None:
+    body = message(1, history=True)
+    recorded = caller.post(f"{contact}/messages", body).data
+    assert recorded["history"] is True
+    after = caller.get(contact).data
+    assert after["unread_count"] == 0
+    assert after["last_message_at"] == after["last_inbound_at"] == recorded["timestamp"]
+    caller.post("/api/messages", message(2, history=True, contact={"phone_number": after["phone_number"]}))
+    assert caller.get(contact).data["unread_count"] == 0

@@ -41,6 +41,7 @@ def test_backup_of_sqlite_can_be_repeated(app: Flask, tmp_path: Path) -> None:
     caller = start(f"sqlite:///{tmp_path}/data/contacts.db")
     for number in range(2):
         caller.create(f"+123456789{number}")
+        (tmp_path / "contacts-backup.db.new").write_text("left by a backup that was interrupted")
         run(SQLITE_BACKUP, tmp_path)
         with contextlib.closing(sqlite3.connect(tmp_path / "contacts-backup.db")) as backup:
             assert backup.execute("SELECT count(*) FROM contact").fetchone() == (number + 1,)

@@ -89,6 +89,7 @@ def reached(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
         pooler.listener.close()
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("settings", ODD, ids=str)
 def test_settings_of_the_role_change_no_answer(
     app: Flask, role_url: Callable[..., str], reached: Callable[[str], str], settings: dict[str, str]
@@ -127,6 +128,7 @@ def latin1_url(databases: Databases) -> str:
     return urlunsplit(urlsplit(databases.server_url)._replace(path=f"/{name}"))
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_database_of_another_encoding_is_refused_at_start(app: Flask, latin1_url: str) -> None:
     assert app
     refused = create_app(Settings(database_url=latin1_url))

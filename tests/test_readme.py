@@ -23,6 +23,13 @@ from contacts_service.web.auth import SCOPES
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 EXAMPLE = re.compile(r"```sh\n(.*?)```(?:\n\n```(?:json|text)\n(.*?)```)?", re.DOTALL)
 CHANGING = re.compile(f"{UUID}|[0-9-]{{10}}T[0-9:.]{{8,15}}Z")
+# Transactions of tests beside this one would hold up the change feed.
+WAITING_CURL = """curl() {
+    case "$*" in */changes*) "$PYTHON" -c 'import os; from helpers.databases import wait_for_open_transactions as wait
+wait(os.environ["DATABASE_URL"])' ;; esac
+    command curl "$@"
+}
+"""
 STARTS_THE_SERVICE = re.compile("make run|docker")
 
 
@@ -41,8 +48,13 @@ def test_page_pasted_into_a_shell_prints_what_it_shows(service: Service, page: s
     done = subprocess.run(
         ["bash", "-e"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": service.database_url},
-        input=pasted,
+        env={
+            **os.environ,
+            "DATABASE_URL": service.database_url,
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(ROOT / "tests"),
+        },
+        input=WAITING_CURL + pasted,
         capture_output=True,
         text=True,
         check=False,

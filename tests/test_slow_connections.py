@@ -237,6 +237,26 @@ def test_bytes_of_unfinished_requests_are_bounded(monkeypatch: pytest.MonkeyPatc
     assert worker.nr_conns == len(worker.pending_conns) == 3, "the oldest are closed"
 
 
+def test_connection_closed_in_the_same_turn_as_it_sent_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MAX_RECEIVED", 1000)
+    monkeypatch.setattr(server, "_MAX_BUFFERED", 1000)
+    worker = LoneWorker()
+    clients = [worker.connect()[1] for _ in range(8)]
+    for _ in range(3):
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(HEAD + b"X: " + b"x" * 1000)
+        worker.step()
+    assert worker.nr_conns == len(worker.pending_conns) + len(worker.keepalived_conns) < 8
+
+
+def test_service_refuses_to_start_with_tls() -> None:
+    config = Config()
+    config.set("certfile", "server.pem")
+    with pytest.raises(RuntimeError, match="TLS"):
+        server.Worker.check_config(config, logging.getLogger())
+
+
 def test_many_silent_connections_don_t_keep_a_new_one_out() -> None:
     worker = LoneWorker()
     worker.worker_connections = 5

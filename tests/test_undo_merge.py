@@ -109,7 +109,7 @@ def create(caller: Caller, person: dict[str, Any]) -> str:
     return contact
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=people, second=people, third=people)
 def test_merge_undone_at_once_leaves_everything_as_it_was(
     caller: Caller, first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]

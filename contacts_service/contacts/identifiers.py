@@ -30,6 +30,10 @@ from contacts_service.db.prepared import Row, columns_of, prepared
 class IdentifierTaken(ConcurrentChange):
     """Another contact of the account has an identifier that a contact was to get."""
 
+    def __init__(self, contact_pk: int) -> None:
+        super().__init__()
+        self.contact_pk = contact_pk
+
 
 class Identifier(NamedTuple):
     """An identifier within an account."""
@@ -97,8 +101,8 @@ def store_identifiers(
         "account": account,
         "contact": contact["pk"],
         "said_at": said_at,
-        "first_seen_at": now,
-        "last_seen_at": now,
+        "first_seen_at": said_at or now,
+        "last_seen_at": said_at or now,
     }
     new = {Identifier(kind, value): True for kind, value in changes.items() if value}
     new |= dict.fromkeys(former, False)
@@ -106,7 +110,7 @@ def store_identifiers(
     inserted = {Identifier(**row) for row in _insert([*rows.values()])} if rows else set()
     for each in rows.keys() - inserted:
         if not new[each] or not _take_over(rows[each]):
-            raise IdentifierTaken
+            raise IdentifierTaken(contact["pk"])
     if number := changes.get("phone_number"):
         _record_variants(contact["pk"], account, number)
     for kind, value in changes.items():
@@ -134,6 +138,14 @@ def _take_over(row: Row) -> Any:
     values = {**columns_of(ContactIdentifier, {name: row[name] for name in changed}), "first_seen_at": first_seen_at}
     identifier = _is(row["account"], row["kind"], row["value"])
     return ContactIdentifier.update(values).where(identifier, is_own | is_free).returning(ContactIdentifier.value)
+
+
+@prepared
+def mark_seen(account: Any, values: list[list[Any]], contact_pk: Any, seen_at: Any, day: Any) -> Any:
+    """Set when a contact's identifiers were seen last, where that was before this day."""
+    is_old = (ContactIdentifier.contact == contact_pk) & (ContactIdentifier.last_seen_at < day)
+    seen = ContactIdentifier.update(columns_of(ContactIdentifier, {"last_seen_at": seen_at}))
+    return seen.where(_any_of(account, values), is_old)
 
 
 @prepared

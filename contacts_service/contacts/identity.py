@@ -12,6 +12,7 @@ from contacts_service.contacts.identifiers import (
     find_owners,
     list_current,
     lock_owners,
+    mark_seen,
     record_conflict,
 )
 from contacts_service.contacts.merging import forget_old_snapshots, merge_contacts
@@ -37,6 +38,8 @@ class Statement(NamedTuple):
     """The ways in which WhatsApp may write the phone number, the given one first."""
     at: datetime | None
     """When it was said; None for now."""
+    identifiers: list[list[str]]
+    """All values that are looked for, in the order of IDENTIFIER_KINDS."""
 
     def is_late(self, *contacts: Row) -> bool:
         """Whether one of the contacts has a newer incoming message."""
@@ -77,7 +80,10 @@ def statement_of(person: dict[str, Any], said_at: datetime | None) -> Statement:
     previous = given.pop("previous_bsuid", None)
     number = given.get("phone_number")
     forms = [number, *(form for form in written_forms(number) if form != number)] if number else []
-    return Statement(given, None if previous == given.get("bsuid") else previous, forms, said_at)
+    previous = None if previous == given.get("bsuid") else previous
+    bsuids = [each for each in (given.get("bsuid"), previous) if each]
+    others = [[given[kind]] if kind in given else [] for kind in ("parent_bsuid", "external_id")]
+    return Statement(given, previous, forms, said_at, [forms, bsuids, *others])
 
 
 def find_or_create(account_id: str | None, said: Statement, *, on_conflict: str) -> tuple[Row, Row]:
@@ -113,6 +119,10 @@ def learn(
     replaced = {kind: contact[kind] for kind in IDENTIFIER_KINDS if kind in changes and contact[kind]}
     if changes or former:
         contact = change(contact, changes, former=former, said_at=said.at)
+    seen_at = said.at or datetime.now(UTC)
+    if contact["last_message_at"] is None or contact["last_message_at"].date() < seen_at.date():
+        day = seen_at.replace(hour=0, minute=0, second=0, microsecond=0)  # Once a day is exact enough.
+        mark_seen(account_id or NO_ACCOUNT, said.identifiers, contact["pk"], seen_at, day)
     merged, conflicting = [], []
     for other in {other["pk"]: other for _, other in matches if other["pk"] != contact["pk"]}.values():
         if on_conflict != "merge" or _contradict(contact, other, owners, said):
@@ -137,11 +147,8 @@ def _find_owners(account_id: str | None, said: Statement, contact_id: str | None
     if len(said.phone_forms) > 1:
         # A unique key keeps one form from being stored twice, but can't know that two forms are one person.
         database.lock_key(f"{account_id}/{min(said.phone_forms)}")
-    bsuids = [each for each in (said.given.get("bsuid"), said.previous_bsuid) if each]
-    others = [[said.given[kind]] if kind in said.given else [] for kind in ("parent_bsuid", "external_id")]
-    values = [said.phone_forms, bsuids, *others]
     account = account_id or NO_ACCOUNT
-    contacts = {contact["pk"]: contact for contact in lock_owners(account, values, contact_id)}
+    contacts = {contact["pk"]: contact for contact in lock_owners(account, said.identifiers, contact_id)}
     owners = {
         Identifier(kind, contact[kind]): Owner(contact, is_current=True)
         for contact in contacts.values()
@@ -150,12 +157,12 @@ def _find_owners(account_id: str | None, said: Statement, contact_id: str | None
     }
     unknown = [
         kind
-        for kind, each in zip(IDENTIFIER_KINDS, values, strict=True)
+        for kind, each in zip(IDENTIFIER_KINDS, said.identifiers, strict=True)
         # Of a phone number one form is enough.
         if each and not (any if each is said.phone_forms else all)((kind, value) in owners for value in each)
     ]
     # What no contact shows may be a former identifier.
-    for row in find_owners(account, values) if contacts and unknown else ():
+    for row in find_owners(account, said.identifiers) if contacts and unknown else ():
         if row["pk"] not in contacts:
             raise ConcurrentChange
         owners.setdefault(Identifier(row["kind"], row["value"]), Owner(contacts[row["pk"]], row["current"]))
@@ -248,7 +255,7 @@ def _values_of_merged(contact: Row, other: Row, said: Statement) -> dict[str, st
 
     values: dict[str, str | None] = {}
     for kind in IDENTIFIER_KINDS:
-        choices = [each for each in (contact, other) if each[kind] and each[kind] != said.previous_bsuid]
+        choices = [each for each in (other, contact) if each[kind] and each[kind] != said.previous_bsuid]
         choices.sort(key=lambda each, kind=kind: said_at(each, kind))  # type: ignore[misc]
         values[kind] = choices[-1][kind] if choices else None
     return values if is_late else values | {name: said.given[name] for name in _PROFILE_FIELDS if name in said.given}

@@ -9,10 +9,19 @@ from typing import Any
 import uuid_utils
 from peewee import fn
 
-from contacts_service.contacts.tables import IDENTIFIER_KINDS, NO_ACCOUNT, Contact, ContactIdentifier, ContactMerge
+from contacts_service.contacts.events import record_merge
+from contacts_service.contacts.tables import (
+    IDENTIFIER_KINDS,
+    NO_ACCOUNT,
+    Contact,
+    ContactEvent,
+    ContactIdentifier,
+    ContactMerge,
+)
 from contacts_service.contacts.writes import change
 from contacts_service.db.actor import actor
 from contacts_service.db.database import database
+from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document
 from contacts_service.db.prepared import Row
 from contacts_service.errors import InvalidRequest
@@ -22,6 +31,7 @@ UNDO_WINDOW = timedelta(days=30)
 FILLED = ("username", "name", "profile_name", "avatar_url", "assigned_to")
 """Columns that the source fills where the survivor has nothing; so it does with identifiers."""
 _UNITED = ("metadata", "tags", "marketing_opt_out")
+_MAX_EVENTS = 10_000  # Of the source that come back when the merge is undone, the newest.
 _FORGOTTEN_EACH_TIME = 10
 
 
@@ -34,9 +44,12 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
     """
     changes = merged_columns(survivor, source, values)
     identifiers = ContactIdentifier.select().where(ContactIdentifier.contact == source["pk"]).dicts()
+    events = ContactEvent.select().where(ContactEvent.contact == source["pk"]).order_by(ContactEvent.version.desc())
+    events = events.limit(_MAX_EVENTS).dicts()
     snapshot = {
         "contact": encoded(Contact, source),
         "identifiers": [encoded(ContactIdentifier, row) for row in identifiers],
+        "events": [encoded(ContactEvent, row) for row in events],
         "filled": filled_columns(survivor, source),
         "metadata": [key for key in source["metadata"].parsed() if key not in survivor["metadata"].parsed()],
         "tags": [tag for tag in source["tags"].parsed() if tag not in survivor["tags"].parsed()],
@@ -58,7 +71,9 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
     _end(source)
     # The table of identifiers is right already; the columns follow it.
     current = {kind: changes[kind] for kind in IDENTIFIER_KINDS if kind in changes}
-    return change({**survivor, **current}, changes)
+    merged = change({**survivor, **current}, changes)
+    record_merge(merged, "merged")
+    return merged
 
 
 def merged_columns(survivor: Row, source: Row, values: dict[str, Any] | None = None) -> Row:
@@ -142,7 +157,8 @@ def _end(contact: Row) -> None:
 
 def encoded(model: Any, row: Row) -> Row:
     """Write a row as JSON can hold it; ``decoded`` reads it."""
-    return {name: model._meta.combined[name].db_value(value) for name, value in row.items()}  # noqa: SLF001 - The same.
+    values = {name: model._meta.combined[name].db_value(value) for name, value in row.items()}  # noqa: SLF001 - The same.
+    return {name: str(value) if isinstance(value, JSONText) else value for name, value in values.items()}
 
 
 def decoded(model: Any, row: Row) -> Row:

@@ -13,9 +13,11 @@ from contacts_service.contacts.tables import (
     by_id,
 )
 from contacts_service.db.accounts import limited_to
+from contacts_service.db.actor import actor, on_behalf_of
 from contacts_service.db.database import database
-from contacts_service.db.prepared import Row, columns_of, prepared
+from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared
 
+_ACTOR = {"changed_by": ContextValue(actor), "on_behalf_of": ContextValue(on_behalf_of)}
 Versions = list[int] | None
 """The versions that a contact may have for a write to happen; None for any."""
 
@@ -62,7 +64,8 @@ def list_sources(contact_pk: Any) -> Any:
 @prepared(one=True)
 def insert_contact(values: Row) -> Any:
     """Insert a contact and return it including internal columns."""
-    return Contact.insert(columns_of(Contact, values)).returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
+    new = Contact.insert({**columns_of(Contact, values), **_ACTOR})
+    return new.returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
 
 
 @prepared(one=True)
@@ -71,7 +74,11 @@ def update_contact(contact_id: Any, allowed_accounts: Any, expected: Any, change
     # A writer that waited for the lock may carry an older time.
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}
-    return Contact.update(changes).where(_expected(contact_id, allowed_accounts, expected)).returning(*ALL_COLUMNS)
+    return (
+        Contact.update({**changes, **_ACTOR})
+        .where(_expected(contact_id, allowed_accounts, expected))
+        .returning(*ALL_COLUMNS)
+    )
 
 
 def replace_tags(contact_pk: int, tags: list[str]) -> None:

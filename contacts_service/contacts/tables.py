@@ -44,6 +44,10 @@ class Contact(BaseModel):
     created_at = UtcDateTimeField()
     updated_at = UtcDateTimeField()
     version = IntegerField()
+    # The other columns are read by triggers, see db/migrations/initial_changes.py.
+    change_seq = BigIntegerField()  # Orders the change feed.
+    changed_by = TextField(null=True)  # The name of the key that made the last change.
+    on_behalf_of = TextField(null=True)
 
 
 class ContactTag(BaseModel):
@@ -126,6 +130,39 @@ class ContactCount(BaseModel):
 
     class Meta:
         primary_key = CompositeKey("account", "slot")
+
+
+class ContactEvent(BaseModel):
+    """Who changed which fields of a contact. Written by triggers."""
+
+    contact = ForeignKeyField(Contact)
+    version = IntegerField()  # The contact's, since the change.
+    at = UtcDateTimeField()
+    kind = TextField()
+    fields = JSONTextField()
+    actor = TextField(null=True)
+    on_behalf_of = TextField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("contact", "version")
+
+
+class ContactTombstone(BaseModel):
+    """Tells the change feed that a contact was deleted or merged. Written by a trigger."""
+
+    id = IdField(primary_key=True)
+    pk = BigIntegerField()
+    account_id = IdField(null=True)
+    change_seq = BigIntegerField()
+    ended_at = UtcDateTimeField()
+
+
+class ChangeFeed(BaseModel):
+    """One row with the state of the change feed. See docs/decisions/change-feed.md."""
+
+    generation = TextField(primary_key=True)  # Random; renewed after a restore.
+    base = BigIntegerField()  # SQLite: the last change_seq given; PostgreSQL: added to transaction ids.
+    horizon = BigIntegerField()  # Tombstones up to this change_seq were deleted.
 
 
 ORDERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {

@@ -9,6 +9,7 @@ from typing import Any
 from contacts_service.contacts import queries
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
+from contacts_service.contacts.tombstones import delete_expired_tombstones
 from contacts_service.contacts.writes import (
     insert,
     or_not_found,
@@ -36,8 +37,8 @@ def create_contact(
     require_account(allowed_accounts, account_id)
     try:
         return to_public(insert(account_id, fields))
-    except IdentifierTaken:
-        raise_identifier_taken(account_id, fields)
+    except IdentifierTaken as error:
+        raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
         raise  # The contact that had the identifier was deleted between the two queries.
 
 
@@ -63,3 +64,4 @@ def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expect
         raise_why_not_written(contact_id, allowed_accounts)
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
+    delete_expired_tombstones()

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, request
 
-from contacts_service.contacts import bulk, identity, listing, use_cases
+from contacts_service.contacts import bulk, events, identity, listing, use_cases
 from contacts_service.contacts.etags import contact_etag, contact_version
 from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
@@ -14,6 +14,7 @@ from contacts_service.web.parser import read_path_text
 from schemas.contact_bulk import BulkResult, ContactBulk
 from schemas.contact_list import ContactListQuery, ContactPage
 from schemas.contacts import Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate, tag_field
+from schemas.events import EventList, EventsQuery
 from schemas.examples import CONTACT_ID
 from schemas.identity import ContactResolve, ResolvedContact
 
@@ -134,6 +135,19 @@ def delete_contact(id: str) -> Response:
     allowed_accounts = current_caller().allowed_accounts
     use_cases.delete_contact(id, allowed_accounts=allowed_accounts, expected=expected_versions(contact_version))
     return success(None)
+
+
+@blueprint.route("/<id:id>/events", methods=["GET"])
+@blueprint.query(EventsQuery)
+@blueprint.answers(200, EventList)
+@blueprint.fails("contact_not_found", "event_not_found")
+def list_events(query: dict[str, Any], id: str) -> Response:
+    """List who changed what
+
+    Newest first. Recorded messages are no events, and neither are writes that change nothing; what a message teaches of
+    its contact, such as another profile name, is one.
+    """
+    return success(events.list_events(id, allowed_accounts=current_caller().allowed_accounts, **query))
 
 
 @blueprint.route("/<id:id>/assign", methods=["PUT"])

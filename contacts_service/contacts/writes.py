@@ -40,6 +40,7 @@ from schemas.constants import MAX_TAGS
 # WhatsApp lets a business answer freely for 24 hours after the user's last message (Cloud API, "Customer service
 # windows").
 SERVICE_WINDOW = timedelta(hours=24)
+_LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
 _NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
@@ -48,7 +49,7 @@ _NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
     """Turn a row into what callers see, in place."""
     last_inbound_at = contact["last_inbound_at"]
-    expires_at = None if last_inbound_at is None else last_inbound_at + SERVICE_WINDOW
+    expires_at = None if last_inbound_at is None else last_inbound_at + min(SERVICE_WINDOW, _LAST - last_inbound_at)
     contact["service_window_open"] = expires_at is not None and (now or datetime.now(UTC)) < expires_at
     contact["service_window_expires_at"] = expires_at
     for name in _INTERNAL_NAMES:
@@ -93,12 +94,13 @@ def insert(
     return created
 
 
-def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_id: str | None = None) -> None:
+def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_pk: int | None = None) -> None:
     """Raise ContactExists or IdentityConflict if other contacts of the account have these identifiers."""
     values = [[value] if (value := fields.get(kind)) else [] for kind in IDENTIFIER_KINDS]
     owners = find_owners(account_id or NO_ACCOUNT, values)
-    ids = {row["id"] for row in owners if row["current"] or row["kind"] != "phone_number"} - {except_id}
-    if ids:
+    # A former phone number is free.
+    taken = [row for row in owners if row["current"] or row["kind"] != "phone_number"]
+    if ids := {row["id"] for row in taken if row["pk"] != except_pk}:
         raise ContactExists(ids.pop()) if len(ids) == 1 else IdentityConflict(sorted(ids))
 
 
@@ -128,8 +130,8 @@ def update(
         changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
     try:
         return to_public(change(before, changes))
-    except IdentifierTaken:
-        raise_identifier_taken(before["account_id"], changes, except_id=contact_id)
+    except IdentifierTaken as error:
+        raise_identifier_taken(before["account_id"], changes, except_pk=error.contact_pk)
         raise  # The contact that had the identifier was deleted between the two queries.
 
 

@@ -1,5 +1,7 @@
 """What the two databases have in common, and the defaults that only one of them overrides."""
 
+import math
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
@@ -11,6 +13,12 @@ from contacts_service.db.fields import IdField, JSONText, JSONTextField, Ordered
 from contacts_service.settings import Settings
 
 _UNCONVERTED = (BigAutoField, BigIntegerField, IdField, IntegerField, OrderedTextField, TextField)
+
+
+class _UseCase(threading.local):
+    """The use case that this thread is in."""
+
+    began = math.inf  # As perf_counter() tells.
 
 
 class Backend:
@@ -25,6 +33,7 @@ class Backend:
         self.is_migrated = False
         """Whether this process has seen today's tables."""
         self.bulkhead = Bulkhead(settings.threads, settings.database_timeout / 2)
+        self.use_case = _UseCase()
         super().__init__(*arguments, **options)
         # Peewee opens the connections of all threads one after the other; a slow one would hold up the others.
         self._lock = nullcontext()
@@ -43,6 +52,9 @@ class Backend:
     def writer_turn(self) -> AbstractContextManager[None]:
         """Let the writers of this process into the database one after the other. Raises Unavailable."""
         return nullcontext()
+
+    def lock_out_writers(self, table: str) -> None:
+        """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
 
     def lock_key(self, key: str) -> None:
         """Wait until no other transaction holds this key, and hold it until this transaction ends."""

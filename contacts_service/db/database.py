@@ -83,7 +83,7 @@ def _use_case(*, writes: bool) -> Iterator[None]:
         return
     holds_slot = backend.bulkhead.enter()
     BUSY_CONNECTIONS.inc()
-    began = perf_counter()
+    backend.use_case.began = began = perf_counter()
     try:
         with backend.writer_turn() if writes else nullcontext():
             if backend.is_closed() or backend.is_stale():

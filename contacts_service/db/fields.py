@@ -1,10 +1,11 @@
 """Field types with the same Python values on both databases: text ids, aware datetimes, JSON as text."""
 
-import json
 from datetime import datetime
 from typing import Any
 
 from peewee import Field, Node
+
+from schemas import exact_json
 
 
 class JSONText(str):
@@ -14,11 +15,11 @@ class JSONText(str):
 
     @classmethod
     def of(cls, value: Any) -> "JSONText":
-        """Write a value as compact JSON; integers of any size stay exact."""
-        return cls(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        """Write a value as compact JSON."""
+        return cls(exact_json.dumps(value).decode())
 
     def parsed(self) -> Any:
-        return json.loads(self)
+        return exact_json.loads(self)
 
 
 class IdField(Field):

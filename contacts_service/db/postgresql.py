@@ -172,6 +172,10 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         self.execute_sql("SET LOCAL statement_timeout = 0")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
 
+    def lock_out_writers(self, table: str) -> None:
+        """Lock the table."""
+        self.execute_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+
     def lock_key(self, key: str) -> None:
         """Take an advisory lock."""
         self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))

@@ -6,6 +6,7 @@ and 1.15, a list 0.53 and 1.13 (SQLite, in process).
 """
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import datetime
 from functools import partial, wraps
 from typing import Any, NoReturn
@@ -38,6 +39,16 @@ class Parameter(Node):
         raise TypeError("a prepared query is built before its values are known: a builder can only test for None")
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __iter__ = __len__ = _refuse
+
+
+class ContextValue(Node):
+    """Stands for the value that a context variable has when the query runs."""
+
+    def __init__(self, variable: ContextVar[Any]) -> None:
+        self._read = variable.get
+
+    def __sql__(self, ctx: Any) -> Any:
+        return ctx.value(_Slot(0, lambda _: self._read()), converter=False)
 
 
 class InlineInt(int):

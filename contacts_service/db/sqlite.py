@@ -1,7 +1,6 @@
 """SQLite: one file in WAL mode, many readers beside one writer. See postgresql.py for the same on PostgreSQL."""
 
 import contextlib
-import math
 import os
 import sqlite3
 import threading
@@ -83,7 +82,6 @@ class SqliteBackend(Backend, SqliteDatabase):
             isolation_level=None,
             check_same_thread=False,  # The garbage collector closes the connections of threads that ended.
         )
-        self._state.deadline = math.inf
         connection.set_progress_handler(self._is_overdue, _STEPS)
         try:
             self._state.file = _file_identity(self.database)
@@ -93,13 +91,9 @@ class SqliteBackend(Backend, SqliteDatabase):
             raise
         return connection
 
-    def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Run a statement, which ends as a fault of the database (SQLITE_INTERRUPT) after the database timeout."""
-        self._state.deadline = time.monotonic() + self._timeout
-        return super().execute_sql(sql, params)
-
     def _is_overdue(self) -> bool:
-        return bool(time.monotonic() > self._state.deadline)
+        """Whether a use case took longer than the database timeout: then its statement fails with SQLITE_INTERRUPT."""
+        return bool(time.perf_counter() - self.use_case.began > self._timeout)
 
     def _set_pragmas(self, conn: sqlite3.Connection) -> None:
         # Processes that switch a new file to WAL at the same time get SQLITE_BUSY, and the busy timeout doesn't

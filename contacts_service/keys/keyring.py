@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contacts_service.errors import Unauthenticated
-from contacts_service.keys.use_cases import hash_secret, list_keys, split_key
+from contacts_service.keys.use_cases import list_keys, prefix_and_hash
 from contacts_service.web.auth import Caller
 
 # Seconds. A revoked key works until the copy is read again, five seconds at most.
@@ -37,12 +37,12 @@ class Keyring:
 
     def caller_of(self, presented: str) -> Caller:
         """The caller whose key this is. Raises Unauthenticated, Unavailable."""
-        prefix, secret = split_key(presented)
+        prefix, secret_hash = prefix_and_hash(presented)
         found = self._current().get(prefix) or self._current(_UNKNOWN_AFTER).get(prefix)
         if not found:
             raise Unauthenticated
         key, caller = found
-        if not hmac.compare_digest(hash_secret(secret), key["secret_hash"]):
+        if not hmac.compare_digest(secret_hash, key["secret_hash"]):
             raise Unauthenticated
         if key["revoked_at"] or (key["expires_at"] and key["expires_at"] <= datetime.now(UTC)):
             raise Unauthenticated

@@ -35,8 +35,8 @@ def create_first_key(key: str, *, scopes: list[str]) -> None:
 
 
 def _insert(key: str, **values: Any) -> None:
-    prefix, secret = split_key(key)
-    ApiKey.insert(prefix=prefix, secret_hash=hash_secret(secret), created_at=datetime.now(UTC), **values).execute()
+    prefix, secret_hash = prefix_and_hash(key)
+    ApiKey.insert(prefix=prefix, secret_hash=secret_hash, created_at=datetime.now(UTC), **values).execute()
 
 
 @reading()
@@ -56,12 +56,10 @@ def revoke_key(prefix: str) -> bool:
     return bool(ApiKey.select().where(ApiKey.prefix == prefix).exists())
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """Take a key apart into prefix and secret. One that an operator chose has the prefix ``first``."""
+def prefix_and_hash(key: str) -> tuple[str, str]:
+    """Return a key's prefix and the hash of its secret. A key that an operator chose has the prefix ``first``."""
     mark, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
-    return (prefix, secret) if mark == KEY_MARK and secret else ("first", key)
-
-
-def hash_secret(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    if mark != KEY_MARK or not secret:
+        prefix, secret = "first", key
+    return prefix, hashlib.sha256(secret.encode()).hexdigest()

@@ -2,14 +2,16 @@
 
 from datetime import UTC, datetime
 
-from peewee import fn
+from peewee import chunked, fn
 
+from contacts_service.contacts.events import record_merge
 from contacts_service.contacts.merging import FILLED, UNDO_WINDOW, decoded, moved_keys
 from contacts_service.contacts.queries import Versions, insert_contact, lock_contact
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
     NO_ACCOUNT,
     Contact,
+    ContactEvent,
     ContactIdentifier,
     ContactMerge,
 )
@@ -52,15 +54,26 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
     before = decoded(Contact, snapshot["contact"])
     kept = {name: value for name, value in before.items() if name != "pk"}
     source = insert_contact({**kept, "unread_count": merge.unread_count, "search_text": ""})
+    _restore_events(source, snapshot["events"])
     _move_back(source, survivor, snapshot["session_ids"])
     lost, taken = _give_back_identifiers(source, survivor, snapshot["identifiers"])
     # The columns of identifiers follow the table of identifiers, which is right already.
     changes = {**taken, **_given_back(survivor, before, snapshot), **shown_of_messages(survivor["pk"])}
     changes["unread_count"] = survivor["unread_count"] - merge.unread_count
-    change({**survivor, **taken}, changes)
+    record_merge(change({**survivor, **taken}, changes), "unmerged")
     found_by = {"name": source["name"], "tags": source["tags"].parsed(), "metadata": source["metadata"]}
     changes = {**lost, **found_by, **shown_of_messages(source["pk"])}
-    return to_public(change({**source, **lost, "metadata": {}}, changes))
+    source = change({**source, **lost, "metadata": {}}, changes)
+    record_merge(source, "unmerged")
+    return to_public(source)
+
+
+def _restore_events(source: Row, snapshot: list[Row]) -> None:
+    """Bring the events back, in place of the one that it was created."""
+    ContactEvent.delete().where(ContactEvent.contact == source["pk"]).execute()
+    rows = [{**decoded(ContactEvent, row), "contact": source["pk"]} for row in snapshot]
+    for batch in chunked(rows, 1000):
+        ContactEvent.insert_many(batch).execute()
 
 
 def _move_back(source: Row, survivor: Row, session_ids: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from contacts_service.contacts.merging import (
 )
 from contacts_service.contacts.queries import Versions, get_contact, lock_contacts
 from contacts_service.contacts.tables import Contact, ContactMerge
+from contacts_service.contacts.tombstones import delete_expired_tombstones
 from contacts_service.contacts.writes import or_not_found, to_public, version_mismatch
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading, retried, writing
@@ -46,6 +47,7 @@ def merge(
     else:
         merged = merge_contacts(survivor, source)
         forget_old_snapshots()
+        delete_expired_tombstones()
     return {**to_public(merged), "merge": told}
 
 

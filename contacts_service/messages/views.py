@@ -46,11 +46,11 @@ def list_messages(query: dict[str, Any], id: str) -> Response:
 def record_message(body: dict[str, Any], id: str) -> Response:
     """Record a message
 
-    A `wa_message_id` that the account has already answers 200 with the first record and changes nothing. An incoming
-    message raises `unread_count`; `last_message_at`, `last_inbound_at` and the preview move forward, never back, in
-    whatever order messages arrive. A `reaction`, `edit`, `revoke` or `system` message raises no `unread_count`, is no
-    preview and doesn't move `last_message_at`; of these only a `reaction` moves `last_inbound_at`. With `history` a
-    message counts as read.
+    A `wa_message_id` that the account has already answers 200 with the first record and changes nothing, also when that
+    is another contact's: `contact_id` says whose. An incoming message raises `unread_count`; `last_message_at`,
+    `last_inbound_at` and the preview move forward, never back, in whatever order messages arrive. A `reaction`, `edit`,
+    `revoke` or `system` message raises no `unread_count`, is no preview and doesn't move `last_message_at`; of these
+    only a `reaction` moves `last_inbound_at`. With `history` a message counts as read.
     """
     message, is_new = use_cases.record_message(id, allowed_accounts=current_caller().allowed_accounts, **body)
     return success(message, 201 if is_new else 200)

@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from flask import Request, current_app, g
 
 from contacts_service.db.accounts import AllowedAccounts
-from contacts_service.db.actor import actor
-from contacts_service.errors import KeyRequired, LocalOnly, ScopeMissing, Unauthenticated
+from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.errors import InvalidRequest, KeyRequired, LocalOnly, ScopeMissing, Unauthenticated
 
 READ, WRITE, DELETE = SCOPES = ("contacts:read", "contacts:write", "contacts:delete")
 SCOPE_OF_METHOD = {"GET": READ, "HEAD": READ, "POST": WRITE, "PUT": WRITE, "PATCH": WRITE, "DELETE": DELETE}
@@ -15,6 +15,7 @@ SECURITY_SCHEMES = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
+MAX_ACTOR_LENGTH = 255
 # Headers by which a proxy says that it forwards a request of another machine.
 _FORWARDED = (
     "HTTP_X_FORWARDED_",
@@ -44,7 +45,7 @@ _LOCAL_CALLER = Caller(prefix=None, name=None, scopes=frozenset(SCOPES), allowed
 def authenticate(request: Request) -> None:
     """Find out who calls before anything else of the request is looked at.
 
-    Raises Unauthenticated, KeyRequired, LocalOnly, ScopeMissing, Unavailable.
+    Raises Unauthenticated, KeyRequired, LocalOnly, ScopeMissing, InvalidRequest, Unavailable.
     """
     keyring = current_app.extensions["keyring"]
     presented = _presented_key(request)
@@ -62,6 +63,7 @@ def authenticate(request: Request) -> None:
     if (scope := SCOPE_OF_METHOD[request.method]) not in caller.scopes:
         raise ScopeMissing(scope)
     actor.set(caller.name)
+    on_behalf_of.set(_x_actor(request) if "HTTP_X_ACTOR" in request.environ else None)
 
 
 def current_caller() -> Caller:
@@ -70,6 +72,18 @@ def current_caller() -> Caller:
     if caller is None:
         raise RuntimeError("the operation asks for no key")
     return caller
+
+
+def _x_actor(request: Request) -> str:
+    """The header X-Actor: whom the caller acts for. WSGI holds its bytes as Latin-1."""
+    value: str = request.environ["HTTP_X_ACTOR"]
+    try:
+        text = value.encode("latin-1").decode().strip()
+    except UnicodeDecodeError:
+        raise InvalidRequest({"X-Actor": ["Not valid UTF-8."]}) from None
+    if not 0 < len(text) <= MAX_ACTOR_LENGTH or not text.isprintable():
+        raise InvalidRequest({"X-Actor": [f"Not 1 to {MAX_ACTOR_LENGTH} printable characters."]})
+    return text
 
 
 def _presented_key(request: Request) -> str | None:

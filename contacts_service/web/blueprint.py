@@ -14,6 +14,7 @@ from contacts_service.web.auth import authenticate
 from contacts_service.web.etags import require_known_conditions
 from contacts_service.web.idempotency import idempotent
 from contacts_service.web.operation_docs import (
+    document_actor,
     document_errors,
     document_etags,
     document_idempotency,
@@ -37,7 +38,8 @@ class Blueprint(flask_smorest.Blueprint):
     def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
         self._prepare_doc_cbks.extend((document_merge_patch, document_idempotency, document_etags))
-        self._prepare_doc_cbks.extend((document_errors,) if is_open else (document_security, document_errors))
+        own = () if is_open else (document_security, document_actor)
+        self._prepare_doc_cbks.extend((*own, document_errors))
         self._is_open = is_open
         self._without_query: set[str] = set()
         self._conditions: dict[str, tuple[str, ...]] = {}

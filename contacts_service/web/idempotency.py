@@ -93,7 +93,7 @@ def _run(view: Callable[[], Response]) -> tuple[Response, str | None]:
     try:
         response = view()
         # Not by orjson, which reads no integers of any size.
-        entity = json.loads(response.get_data())["data"]
+        entity = json.loads(response.get_data())["data"] or {}
     except ServiceError as error:
         if error.status in _NOT_STORED:
             raise

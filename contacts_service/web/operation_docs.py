@@ -7,7 +7,7 @@ from typing import Any
 from apispec import APISpec
 
 from contacts_service.errors import RETRY_AFTER_SECONDS, ServiceError, documented_errors
-from contacts_service.web.auth import SCOPE_OF_METHOD
+from contacts_service.web.auth import MAX_ACTOR_LENGTH, SCOPE_OF_METHOD
 from contacts_service.web.idempotency import KEY_PATTERN
 from schemas.envelope import ErrorAnswer
 from schemas.examples import REQUEST_ID
@@ -26,6 +26,14 @@ def document_security(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     return doc
 
 
+def document_actor(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  # noqa: ARG001
+    """Say that a write may name whom it is made for."""
+    if method != "get":
+        what = "Whom the caller acts for, such as the person who clicked; events of contacts show it."
+        _add_header(doc, "X-Actor", what, "jane@example.com", minLength=1, maxLength=MAX_ACTOR_LENGTH)
+    return doc
+
+
 def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  # noqa: ARG001
     """Say that PATCH takes RFC 7396's own media type too."""
     if method == "patch":
@@ -37,7 +45,10 @@ def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> D
 def document_idempotency(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     """Say that a POST may be sent again under its Idempotency-Key."""
     if method == "post":
-        what = "Within 24 hours the same request with the same key does nothing and answers the first answer again."
+        what = (
+            "Within 24 hours the same request with the same key does nothing and answers the first answer again, or "
+            "404 `contact_not_found` once the contact that it tells of was deleted."
+        )
         _add_header(doc, "Idempotency-Key", what, "order-4711-welcome", pattern=f"^{KEY_PATTERN}$", maxLength=255)
         # Not found: the contact that the first response tells of was deleted.
         _declare(doc_info, "retry_in_progress", "idempotency_key_reused", "contact_not_found")
@@ -63,7 +74,7 @@ def document_etags(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
             _add_header(doc, "If-None-Match", "Answer 304 if this is still the ETag.", '"3"')
             doc["responses"]["304"] = {"description": "What the caller has is current"}
         else:
-            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", pattern=r"^\*$")
+            _add_header(doc, "If-None-Match", "* to create and never replace.", "*", enum=["*"])
     for status, response in doc["responses"].items():
         if int(status) < 400 and method != "delete":
             _response_header(response, "ETag", "The version, for If-Match and If-None-Match.", '"3"')

@@ -17,6 +17,7 @@ from werkzeug.routing import BaseConverter
 
 from contacts_service.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from contacts_service.web.auth import authenticate
+from schemas.exact_json import ExactFloat, parse_int
 from schemas.examples import CONTACT_ID
 from schemas.fields import canonical_uuid
 
@@ -103,12 +104,12 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no part of JSON")
 
 
-def _finite(digits: str) -> float:
-    number = float(digits)
+def _finite(digits: str) -> ExactFloat:
+    number = ExactFloat(digits)
     return number if math.isfinite(number) else _refuse_constant(digits)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=parse_int)
 
 
 def _flattened(errors: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:

@@ -53,6 +53,12 @@ class Worker(ThreadWorker):
         # Beside keepalived_conns, which wait for a request, and pending_conns, which wait for the rest of one.
         self._closing_conns: deque[Any] = deque()
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        super().check_config(cfg, log)
+        if cfg.is_ssl:
+            raise RuntimeError("The service doesn't speak TLS: put a proxy in front of it that does.")
+
     def accept(self, listener: Any) -> None:
         try:
             super().accept(listener)
@@ -101,6 +107,8 @@ class Worker(ThreadWorker):
 
     def _receive(self, conn: Any, client: socket.socket) -> None:
         """Take what a client has sent."""
+        if client.fileno() < 0:  # Closed since the poller reported it.
+            return
         try:
             data = client.recv(_MAX_RECEIVED)
         except BlockingIOError:
@@ -131,6 +139,7 @@ class Worker(ThreadWorker):
 
     def _submit(self, conn: Any) -> None:
         conn.parser.unreader.unread(bytes(conn.buffer.data))
+        conn.buffer = None
         super().enqueue_req(conn)
 
     def _wait(self, conn: Any, waiting: deque[Any], seconds: float) -> None:

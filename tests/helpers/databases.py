@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,17 @@ def with_user(url: str, user: str, password: str) -> str:
 
 def sqlite_file(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
+
+
+def wait_for_open_transactions(url: str) -> None:
+    """Wait until transactions that are open now, those of other tests too, have ended: the change feed does so."""
+    if url.startswith("sqlite"):
+        return
+    with psycopg.connect(url, autocommit=True) as connection:
+        [newest] = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())").fetchone()
+        is_open = "SELECT pg_snapshot_xmin(pg_current_snapshot()) < %s::xid8"
+        while connection.execute(is_open, [newest]).fetchone() == (True,):
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager

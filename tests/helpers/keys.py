@@ -9,8 +9,10 @@ from contacts_service.keys.use_cases import create_key
 from contacts_service.web.auth import SCOPES
 
 
-def make_key(app: Flask, *, scopes: Sequence[str] = SCOPES, accounts: list[str] | None = None) -> str:
+def make_key(
+    app: Flask, *, name: str = "test", scopes: Sequence[str] = SCOPES, accounts: list[str] | None = None
+) -> str:
     """Create a key that the application knows at once."""
-    key = create_key("test", scopes=list(scopes), accounts=accounts)
+    key = create_key(name, scopes=list(scopes), accounts=accounts)
     app.extensions["keyring"] = Keyring()
     return key

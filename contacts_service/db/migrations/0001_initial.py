@@ -3,6 +3,10 @@
 Written out as SQL, independent of what the models say later. What is in braces is the database's own.
 """
 
+import secrets
+
+from contacts_service.db.migrations.initial_changes import scripts as change_scripts
+
 TYPES = {
     "sqlite": {
         "serial": "INTEGER",
@@ -37,6 +41,7 @@ CREATE TABLE contact (
     recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
     last_message_key {ordered}, last_message_preview TEXT, last_inbound_at {time}, unread_count INTEGER NOT NULL,
     created_at {time} NOT NULL, updated_at {time} NOT NULL, version INTEGER NOT NULL,
+    change_seq {bigint} NOT NULL DEFAULT 0, changed_by TEXT, on_behalf_of TEXT,
     CONSTRAINT contact_identified CHECK (phone_number IS NOT NULL OR bsuid IS NOT NULL)
 );;
 CREATE UNIQUE INDEX contact_id ON contact (id);;
@@ -259,6 +264,8 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
         scripts = (TABLES.format(**TYPES["sqlite"]), search, SQLITE_COUNT)
     else:
         scripts = (TABLES.format(**TYPES["postgresql"]), POSTGRESQL_SEARCH, POSTGRESQL_COUNT)
-    for script in scripts:
+    change_tables, change_triggers = change_scripts(db.kind)
+    for script in (*scripts, change_tables.format(**TYPES[db.kind]), change_triggers):
         for statement in script.split(";;"):
             db.execute_sql(statement)
+    db.execute_sql(f"INSERT INTO change_feed VALUES ('{secrets.token_hex(8)}', 0, 0)")

@@ -1,0 +1,133 @@
+"""The part of the initial migration that tracks changes of contacts: the change feed and events.
+
+Triggers do it, so that no write path can forget it. See docs/decisions/change-feed.md.
+"""
+
+# A contact's change_seq orders the feed. On PostgreSQL it is the id of the transaction of its last change, plus base; a
+# reader is shown what is below the oldest transaction that is still open. On SQLite base is the last number given.
+# Events are numbered by the version that the change made.
+TABLES = """
+CREATE TABLE change_feed (generation TEXT NOT NULL PRIMARY KEY, base {bigint} NOT NULL, horizon {bigint} NOT NULL);;
+CREATE INDEX contact_change ON contact (change_seq, pk);;
+CREATE INDEX contact_account_change ON contact (account_id, change_seq, pk);;
+CREATE TABLE contact_tombstone (
+    id {uuid} NOT NULL PRIMARY KEY, pk {bigint} NOT NULL, account_id {uuid},
+    change_seq {bigint} NOT NULL, ended_at {time} NOT NULL
+);;
+CREATE INDEX contact_tombstone_change ON contact_tombstone (change_seq, pk);;
+CREATE INDEX contact_tombstone_account_change ON contact_tombstone (account_id, change_seq, pk);;
+CREATE TABLE contact_event (
+    contact_id {bigint} NOT NULL, version INTEGER NOT NULL, at {time} NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('created', 'updated', 'assigned', 'tagged', 'read', 'merged', 'unmerged')),
+    fields {json} NOT NULL, actor TEXT, on_behalf_of TEXT,
+    PRIMARY KEY (contact_id, version),
+    FOREIGN KEY (contact_id) REFERENCES contact (pk) ON DELETE CASCADE
+)
+"""
+
+_PLAIN = "{row}.{name}"
+# What people and WhatsApp say of a contact, and how a column of the row new or old is compared.
+_FIELDS = {
+    **dict.fromkeys(("phone_number", "bsuid", "parent_bsuid", "external_id", "username", "name"), _PLAIN),
+    **dict.fromkeys(("profile_name", "avatar_url", "account_id", "assigned_to"), _PLAIN),
+    "tags": "COALESCE({row}.tags{text}, '[]')",
+    "marketing_opt_out": "COALESCE({row}.marketing_opt_out, {false})",
+    "metadata": "COALESCE({row}.metadata{text}, '{{}}')",
+}
+_KIND = """CASE {fields} WHEN '["assigned_to"]' THEN 'assigned' WHEN '["tags"]' THEN 'tagged'
+    WHEN '["unread_count"]' THEN 'read' ELSE 'updated' END"""
+# A statement past the service that leaves the version is not by whoever made the change before.
+_WAS_READ = "new.unread_count < old.unread_count"  # Messages raise it; only people lower it.
+
+
+def _compared(row: str, **dialect: str) -> dict[str, str]:
+    """The compared expression of each field, of a new or old row; without a row, of a contact that is yet to be."""
+    if row:
+        return {name: text.format(row=row, name=name, **dialect) for name, text in _FIELDS.items()}
+    empty = {"tags": "'[]'", "marketing_opt_out": dialect["false"], "metadata": "'{}'"}
+    return {name: empty.get(name, "NULL") for name in _FIELDS}
+
+
+def _row(expressions: dict[str, str]) -> str:
+    return f"({', '.join(expressions.values())})"
+
+
+def _sqlite() -> str:
+    new, old, none = (_compared(row, text="", false="0") for row in ("new", "old", ""))
+
+    def event(before: dict[str, str], kind: str, was_read: str, by_service: str) -> str:
+        values = [f"('{name}', {new[name]} IS NOT {before[name]})" for name in _FIELDS]
+        return f"""
+    INSERT INTO contact_event (contact_id, version, at, kind, fields, actor, on_behalf_of)
+    SELECT new.pk, new.version, new.updated_at, {kind}, fields, iif({by_service}, new.changed_by, NULL),
+        iif({by_service}, new.on_behalf_of, NULL)
+    FROM (SELECT json_group_array(column1) AS fields
+        FROM (VALUES {", ".join(values)}, ('unread_count', {was_read})) WHERE column2)
+    WHERE true ON CONFLICT DO NOTHING;"""
+
+    numbered = """
+    UPDATE change_feed SET base = base + 1;
+    UPDATE contact SET change_seq = (SELECT base FROM change_feed) WHERE pk = new.pk;"""
+    updated = event(old, _KIND.format(fields="fields"), _WAS_READ, "new.version <> old.version")
+    return f"""
+CREATE TRIGGER contact_change_insert AFTER INSERT ON contact BEGIN{numbered}{event(none, "'created'", "0", "1")}
+    DELETE FROM contact_tombstone WHERE id = new.id;
+END;;
+CREATE TRIGGER contact_change_update AFTER UPDATE ON contact WHEN new.change_seq = old.change_seq BEGIN{numbered}
+END;;
+CREATE TRIGGER contact_event_update AFTER UPDATE ON contact
+WHEN {_row(new)} IS NOT {_row(old)} OR {_WAS_READ} BEGIN{updated}
+END;;
+CREATE TRIGGER contact_change_delete AFTER DELETE ON contact BEGIN
+    UPDATE change_feed SET base = base + 1;
+    INSERT INTO contact_tombstone (id, pk, account_id, change_seq, ended_at)
+    SELECT old.id, old.pk, old.account_id, base, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') FROM change_feed;
+END
+"""
+
+
+def _postgresql() -> str:
+    new, old = (_compared(row, text="::text", false="false") for row in ("NEW", "OLD"))
+    changed = [f"CASE WHEN {new[name]} IS DISTINCT FROM {old[name]} THEN '{name}' END" for name in _FIELDS]
+    by_service = "NEW.version IS DISTINCT FROM OLD.version"
+    return f"""
+CREATE FUNCTION contact_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN  -- Undoing a merge brings a contact back.
+        DELETE FROM contact_tombstone WHERE id = NEW.id;
+    END IF;
+    SELECT pg_current_xact_id()::text::bigint + base INTO NEW.change_seq FROM change_feed;
+    RETURN NEW;
+END $$;;
+CREATE TRIGGER contact_change BEFORE INSERT OR UPDATE ON contact FOR EACH ROW EXECUTE FUNCTION contact_changed();;
+CREATE FUNCTION contact_event() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed json := to_json(array_remove(ARRAY[
+        {", ".join(changed)},
+        CASE WHEN {_WAS_READ} THEN 'unread_count' END
+    ], NULL));
+BEGIN
+    INSERT INTO contact_event (contact_id, version, at, kind, fields, actor, on_behalf_of) VALUES (
+        NEW.pk, NEW.version, NEW.updated_at,
+        CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE {_KIND.format(fields="changed::text")} END, changed,
+        CASE WHEN {by_service} THEN NEW.changed_by END, CASE WHEN {by_service} THEN NEW.on_behalf_of END
+    ) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;;
+CREATE TRIGGER contact_event_insert AFTER INSERT ON contact FOR EACH ROW EXECUTE FUNCTION contact_event();;
+CREATE TRIGGER contact_event_update AFTER UPDATE ON contact FOR EACH ROW
+WHEN ({_row(new)} IS DISTINCT FROM {_row(old)} OR {_WAS_READ}) EXECUTE FUNCTION contact_event();;
+CREATE FUNCTION contact_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO contact_tombstone (id, pk, account_id, change_seq, ended_at)
+    SELECT OLD.id, OLD.pk, OLD.account_id, pg_current_xact_id()::text::bigint + base, clock_timestamp()
+    FROM change_feed;
+    RETURN NULL;
+END $$;;
+CREATE TRIGGER contact_deleted AFTER DELETE ON contact FOR EACH ROW EXECUTE FUNCTION contact_deleted()
+"""
+
+
+def scripts(kind: str) -> tuple[str, str]:
+    """The tables, with their types in braces, and the triggers of this kind of database."""
+    return TABLES, _sqlite() if kind == "sqlite" else _postgresql()

@@ -1,0 +1,53 @@
+"""The change feed: what a copy of the contacts has to take over."""
+
+from marshmallow import fields
+
+from schemas.contacts import Contact
+from schemas.envelope import Answer, Query
+from schemas.examples import ACCOUNT_ID
+from schemas.fields import QueryInteger, Text, UuidOrNone
+
+_NEXT = "ATY4NGFmNmEzMDUzOGQ2OGEAAAAAAAAAAgAAAAAAAAAAAAAAAAAAAAKwsWI0Tb0"
+
+
+class ChangesQuery(Query):
+    after = Text(
+        max_length=200,
+        min_length=1,
+        metadata={
+            "description": "The next of an earlier page; now for the token of this moment; without it from the start.",
+            "example": "now",
+        },
+    )
+    limit = QueryInteger(
+        min_value=1, max_value=500, load_default=100, metadata={"description": "Items per page.", "example": 100}
+    )
+    account_id = UuidOrNone(
+        metadata={
+            "description": "Only contacts of this WhatsApp account; none: of no account.",
+            "example": ACCOUNT_ID,
+        }
+    )
+
+
+class ContactChange(Answer):
+    """A contact as it is now, or that it is gone."""
+
+    EXAMPLE = {"id": Contact.EXAMPLE["id"], "deleted": False, "merged_into": None, "contact": Contact.EXAMPLE}
+    id = fields.UUID(required=True)
+    deleted = fields.Boolean(required=True, metadata={"description": "Whether it was deleted or merged."})
+    merged_into = fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The contact that it was merged into; null once that is deleted."},
+    )
+    contact = fields.Nested(Contact, required=True, allow_none=True, metadata={"description": "Null when deleted."})
+
+
+class ChangePage(Answer):
+    """Changes in the order of each contact's last change."""
+
+    EXAMPLE = {"items": [ContactChange.EXAMPLE], "next": _NEXT, "has_more": False}
+    items = fields.List(fields.Nested(ContactChange), required=True)
+    next = fields.String(required=True, metadata={"description": "Send it as after, also when there is no more now."})
+    has_more = fields.Boolean(required=True, metadata={"description": "Whether to ask again at once."})

@@ -1,0 +1,55 @@
+"""Events: who changed what of a contact."""
+
+from marshmallow import fields
+
+from schemas.constants import EVENT_KINDS
+from schemas.envelope import Answer, Query, items_per_page
+from schemas.examples import EVENT_ID
+from schemas.fields import Choice, Uuid
+
+
+class EventsQuery(Query):
+    limit = items_per_page(50)
+    before = Uuid(metadata={"description": "Only events older than this one.", "example": EVENT_ID})
+
+
+class Event(Answer):
+    """One change of a contact."""
+
+    EXAMPLE = {
+        "id": EVENT_ID,
+        "at": "2024-01-01T12:00:00Z",
+        "kind": "assigned",
+        "fields": ["assigned_to"],
+        "actor": "agent desktop",
+        "on_behalf_of": "jane@example.com",
+        "version": 3,
+    }
+    id = fields.UUID(required=True)
+    at = fields.AwareDateTime(required=True)
+    kind = Choice("EventKind", EVENT_KINDS, required=True)
+    fields_ = fields.List(
+        fields.String(),
+        required=True,
+        data_key="fields",
+        metadata={"description": "Names of the fields that changed, never their values."},
+    )
+    actor = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The name of the key; null for a caller without key and for commands."},
+    )
+    on_behalf_of = fields.String(
+        required=True, allow_none=True, metadata={"description": "The header X-Actor of the request."}
+    )
+    version = fields.Integer(
+        strict=True, required=True, metadata={"description": "The contact's version since the change."}
+    )
+
+
+class EventList(Answer):
+    """Events of a contact, newest first."""
+
+    EXAMPLE = {"items": [Event.EXAMPLE], "has_more": False}
+    items = fields.List(fields.Nested(Event), required=True)
+    has_more = fields.Boolean(required=True, metadata={"description": "Whether there are older ones."})
