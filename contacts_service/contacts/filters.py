@@ -107,7 +107,7 @@ def make_filters(  # noqa: PLR0913 - The query parameters.
         require_account(allowed_accounts, equal["account_id"])
         allowed_accounts = None
     searches = alternatives(search)
-    if any(len(terms) > MAX_SEARCH_WORDS for terms in searches):
+    if max(map(len, searches), default=0) > MAX_SEARCH_WORDS:
         raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
     # Contacts without a message are before everything.
     earliest = NO_MESSAGE + timedelta(microseconds=1)
