@@ -130,6 +130,11 @@ def matching(filters: Filters, names: Iterable[str]) -> Any:
         tagged = lookup(filters, "tags") if "tags" in names else None
         conditions = [matches_any(filters.searches, Contact.pk, Contact.search_text, tagged)]
         names -= {"search", "tags"}
+    if "account_id" in names and names & {*PARTIAL}:
+        # An expression of their own: SQLite would as soon look up another index that begins with the account.
+        account = fn.COALESCE(Contact.account_id.cast("TEXT"), SQL(f"'{NO_ACCOUNT}'"))
+        conditions.append(of_accounts(account, filters.account_ids or ()))
+        names.remove("account_id")
     conditions += [condition(filters, name, Contact) for name in sorted(names)]
     return Contact.select().where(*conditions) if conditions else Contact.select()
 

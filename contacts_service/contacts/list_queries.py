@@ -147,10 +147,11 @@ def _fewest(filters: Filters, names: set[str], indexed: set[str]) -> str:
     if len(indexed) + len(known) == 1 and not filters.searches:
         return min(indexed)
     for limit in _COUNTED:
-        counts = dict(known)
+        counts = {}
         for name in indexed:
             counted = sorted({name, *limited} if name in _BEGIN_WITH_ACCOUNT else {name})
             counts[name] = int(_count_some(filters, dict.fromkeys(counted), InlineInt(limit))["total"])
+        counts |= known
         fewest = min(counts, key=lambda name: counts[name])
         if counts[fewest] < limit:
             break
