@@ -136,7 +136,8 @@ def _planned(filters: Filters, names: set[str]) -> tuple[Filters, _Plan]:
         filters = filters._replace(searches=[by_row(each) for each in terms])
     if first in _BEGIN_WITH_ACCOUNT:
         looked_up |= names & {"account_id"}
-    return filters, _Plan(dict.fromkeys(sorted(looked_up)), dict.fromkeys(sorted(names - looked_up)), is_fenced=True)
+    compared = dict.fromkeys(sorted(names - looked_up))
+    return filters, _Plan(dict.fromkeys(sorted(looked_up)), compared, is_fenced=bool(compared) or first not in _FEW)
 
 
 def _fewest(filters: Filters, names: set[str], indexed: set[str]) -> str:
