@@ -51,6 +51,22 @@ OPERATIONS: dict[str, tuple[Callable[[Caller, str, str], Any], Told]] = {
         lambda writer, contact, _: writer.post(f"/api/contacts/{contact}/mark-read", None, HEADERS),
         [("read", ["unread_count"])],
     ),
+    "PUT /api/contacts/{id}/tags/{tag}": (
+        lambda writer, contact, _: writer.put(f"/api/contacts/{contact}/tags/vip", None, HEADERS),
+        [("tagged", ["tags"])],
+    ),
+    "DELETE /api/contacts/{id}/tags/{tag}": (
+        lambda writer, contact, _: writer.delete(f"/api/contacts/{contact}/tags/vip", HEADERS),
+        [],
+    ),
+    "POST /api/contacts/bulk": (
+        lambda writer, *_: writer.post(
+            "/api/contacts/bulk",
+            {"filter": {}, "expected_total": 1, "set": {"assigned_to": USER}, "add_tags": ["vip"]},
+            HEADERS,
+        ),
+        [("updated", ["assigned_to", "tags"])],
+    ),
     "POST /api/contacts/resolve": (
         lambda writer, *_: writer.post("/api/contacts/resolve", {"phone_number": NUMBER, "bsuid": "US.1"}, HEADERS),
         [("updated", ["bsuid"])],

@@ -32,7 +32,7 @@ def list_changes(
     fingerprint = fingerprint_of(allowed_accounts, list(account_filter.values()))
     token = decode_token(after) if after not in {None, "now"} else None
     place, tombstones_from = (token.place, token.tombstones_from) if token else (Place(0, 0), _NO_TOMBSTONES)
-    feed = queries.read_feed(place, tombstones_from, accounts)
+    feed = queries.read_feed(place.change_seq, max(place.change_seq, tombstones_from), accounts)
     held_since = feed["held_since"]
     CHANGES_HELD_SECONDS.set((datetime.now(UTC) - held_since).total_seconds() if held_since else 0)
     if feed["is_ahead"]:

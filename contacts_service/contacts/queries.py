@@ -17,7 +17,8 @@ from contacts_service.db.actor import actor, on_behalf_of
 from contacts_service.db.database import database
 from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared
 
-_ACTOR = {"changed_by": ContextValue(actor), "on_behalf_of": ContextValue(on_behalf_of)}
+ACTOR_COLUMNS = {"changed_by": ContextValue(actor), "on_behalf_of": ContextValue(on_behalf_of)}
+"""Part of each change of a contact: the triggers that write events read them."""
 Versions = list[int] | None
 """The versions that a contact may have for a write to happen; None for any."""
 
@@ -64,7 +65,7 @@ def list_sources(contact_pk: Any) -> Any:
 @prepared(one=True)
 def insert_contact(values: Row) -> Any:
     """Insert a contact and return it including internal columns."""
-    new = Contact.insert({**columns_of(Contact, values), **_ACTOR})
+    new = Contact.insert({**columns_of(Contact, values), **ACTOR_COLUMNS})
     return new.returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
 
 
@@ -75,7 +76,7 @@ def update_contact(contact_id: Any, allowed_accounts: Any, expected: Any, change
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}
     return (
-        Contact.update({**changes, **_ACTOR})
+        Contact.update({**changes, **ACTOR_COLUMNS})
         .where(_expected(contact_id, allowed_accounts, expected))
         .returning(*ALL_COLUMNS)
     )
