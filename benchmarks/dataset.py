@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from benchmarks.names import choose_script, full_name, profile_name
+from contacts_service.contacts.metadata_terms import terms_of
 from contacts_service.contacts.search_text import searchable
+from contacts_service.db.fields import JSONText
 
 SEED = 5
 CHUNK = 10_000
@@ -33,6 +35,7 @@ COLUMNS = {
         *("created_at", "updated_at", "version"),
     ),
     "contact_tag": ("contact_id", "tag"),
+    "contact_metadata": ("term", "contact_id"),
     "contact_identifier": ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at"),
     "session": ("pk", "id", "contact_id", "flow_id", "status", "session_data", "created_at", "updated_at"),
     "message": (
@@ -152,6 +155,8 @@ def _add_contact(rows: Rows, number: int, size: int, rng: random.Random) -> None
     incoming = [message for message in messages if message[5] == "incoming"]
     for position in range(rng.choice((1, 1, 1, 2, 3)) if rng.random() < 0.2 else 0):
         rows["session"].append(_session(pk, position, created, rng))
+    metadata = _metadata(number, planted, rng)
+    rows["contact_metadata"] += [(term, pk) for term in terms_of(account, metadata)]
     rows["contact"].append(
         (
             pk,
@@ -166,7 +171,7 @@ def _add_contact(rows: Rows, number: int, size: int, rng: random.Random) -> None
             _weighted(USERS, _USER_WEIGHTS, rng) if rng.random() < 0.3 else None,
             orjson.dumps(tags).decode(),
             int(rng.random() < 0.04),
-            _metadata(number, rng),
+            metadata,
             searchable(name=name, profile_name=profile, phone_number=phone_number, username=username),
             last_message[11] if last_message else None,
             last_message[12] if last_message else None,
@@ -207,13 +212,14 @@ def _session(pk: int, position: int, created: datetime, rng: random.Random) -> t
     )
 
 
-def _metadata(number: int, rng: random.Random) -> str:
+def _metadata(number: int, planted: PlantedName | None, rng: random.Random) -> JSONText:
+    metadata: dict[str, Any] = {"cohort": planted.name} if planted and planted.matches else {}
     if rng.random() < 0.4:
-        return "{}"
-    metadata: dict[str, Any] = {"plan": rng.choice(("free", "gold")), "customer": number, "source": "ads"}
+        return JSONText.of(metadata)
+    metadata |= {"plan": rng.choice(("free", "gold")), "customer": number, "source": "ads"}
     if rng.random() < 0.02:
         metadata["note"] = "Called twice, wants to be called again. " * 40
-    return orjson.dumps(metadata).decode()
+    return JSONText.of(metadata)
 
 
 def _weighted(choices: list[str], weights: list[float], rng: random.Random) -> str:

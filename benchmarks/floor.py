@@ -15,7 +15,10 @@ import orjson
 from flask import Flask, Response, request
 
 from benchmarks import floor_postgresql, floor_sqlite, floor_writes
+from benchmarks.dataset import ACCOUNTS
 from benchmarks.floor_rows import ALL_COLUMNS, SUMMARY_COLUMNS, sort_key, success, to_contact, to_session, to_summary
+from contacts_service.contacts.metadata_terms import term_of
+from contacts_service.contacts.tables import NO_ACCOUNT
 
 _PAGE_SIZE = 20
 _LIMIT = _PAGE_SIZE + 1  # One more row tells whether there is a next page.
@@ -32,6 +35,14 @@ _CHANGES = f"""
 SELECT {ALL_COLUMNS}, change_seq, pk FROM contact WHERE (change_seq, pk) > (?, ?) AND change_seq < ?
 ORDER BY change_seq, pk LIMIT ?
 """
+_FOUND = "pk IN (SELECT pk FROM contact WHERE {})"
+_FILTERS = {
+    "account_id": "account_id = ?",
+    "assigned_to": "assigned_to = ?",
+    "created_after": _FOUND.format("created_at >= ?"),
+    "last_inbound_after": _FOUND.format("last_inbound_at >= ?"),
+    "metadata.cohort": f"pk IN (SELECT contact_id FROM contact_metadata WHERE term IN ({', '.join('?' * 21)}))",
+}
 _ORDER = "ORDER BY recency DESC, created_at DESC, id"
 
 
@@ -56,13 +67,9 @@ def create_floor(url: str = "") -> Flask:
     @app.get("/api/contacts")
     def list_contacts() -> Response:
         query = request.args
-        conditions: list[str] = []
-        values: list[Any] = []
+        conditions = [condition for name, condition in _FILTERS.items() if name in query]
+        values: list[Any] = [value for name in _FILTERS if name in query for value in _values(name, query[name])]
         count: int | None = None
-        for column in ("account_id", "assigned_to"):
-            if column in query:
-                conditions.append(f"{column} = ?")
-                values.append(query[column])
         if term := query.get("search", "").lower():
             [(count,)] = driver.execute(*driver.count_query(term))
             if not contacts_at_start:
@@ -74,7 +81,7 @@ def create_floor(url: str = "") -> Flask:
             conditions.append(condition)
             values += terms
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        if "assigned_to" in query and count is None:
+        if count is None and conditions and "account_id" not in query:
             [(count,)] = driver.execute(f"SELECT COUNT(*) FROM contact {where}", values)
         elif count is None:
             account = "WHERE account = ?" if "account_id" in query else ""
@@ -97,6 +104,13 @@ def create_floor(url: str = "") -> Flask:
     app.add_url_rule("/api/changes", view_func=partial(_list_changes, driver), endpoint="changes")
     floor_writes.add_write_routes(app, driver)
     return app
+
+
+def _values(name: str, text: str) -> list[Any]:
+    """The values of a filter's condition."""
+    if name != "metadata.cohort":
+        return [text]
+    return [term_of(account, "cohort", text) for account in (*ACCOUNTS, NO_ACCOUNT)]
 
 
 def _list_changes(driver: ModuleType) -> Response:

@@ -64,12 +64,21 @@ def all_operations(execute: Execute, fetch: Fetch, size: int) -> list[Operation]
         search_operation("search: one character", dataset.DENSE_SHORT.name[:1], size // 20),
         search_operation("search: two characters", dataset.DENSE_SHORT.name[:2], size // 20),
         search_operation("search: almost every contact", "+"),
+        *[_filter_operation(name, execute) for name in ("created", "last_inbound")],
+        Operation("metadata: 100 matches", LIST, lambda _: _list(**{"metadata.cohort": dataset.HUNDRED.name}), 100),
         cursor_operation("cursor: 10 % deep", 0.1, fetch, size),
         Operation("page in the middle", LIST, lambda _: _list(page=str(size // 40))),
         Operation("changes: page of 500", LIST, lambda _: Request("GET", "/api/changes", {"limit": "500"})),
         poll_operation(fetch),
         *_writes(execute, size),
     ]
+
+
+def _filter_operation(name: str, execute: Execute) -> Operation:
+    """Read the contacts since a time that a hundred are of, in the order of messages."""
+    [(time,)] = execute(f"SELECT {name}_at FROM contact WHERE {name}_at IS NOT NULL ORDER BY 1 DESC LIMIT 1 OFFSET 99")
+    since = time if isinstance(time, str) else time.isoformat()
+    return Operation(f"{name}_after: 100 matches", LIST, lambda _: _list(**{f"{name}_after": since}), 100)
 
 
 def cursor_operation(name: str, depth: float, fetch: Fetch, size: int) -> Operation:

@@ -8,7 +8,7 @@ from schemas.constants import MAX_TAGS
 from schemas.contact_list import ContactFilters
 from schemas.contacts import tag_field
 from schemas.envelope import MAX_COUNT, Answer
-from schemas.examples import USER_ID
+from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import Integer, StrictBoolean, UniqueList, Uuid
 
 
@@ -35,13 +35,17 @@ class BulkSet(Schema):
 class ContactBulk(Schema):
     """A change of all contacts that a filter chooses: fields to set, tags to add and to remove."""
 
-    EXAMPLE = {"filter": {"tags": "lead"}, "expected_total": 12, "add_tags": ["campaign"]}
+    EXAMPLE = {
+        "filter": {"ids": CONTACT_ID, "created_before": "9000-01-01T00:00:00Z"},
+        "expected_total": 1,
+        "add_tags": ["campaign"],
+    }
     filter = fields.Nested(BulkFilter, required=True)
     expected_total = Integer(
         required=True,
         min_value=0,
         max_value=MAX_COUNT,
-        metadata={"description": "How many contacts the filter has to choose.", "example": 12},
+        metadata={"description": "How many contacts the filter has to choose.", "example": 1},
     )
     set = fields.Nested(BulkSet)
     add_tags = UniqueList(tag_field(), max_items=MAX_TAGS, metadata={"example": ["campaign"]})
@@ -56,6 +60,6 @@ class ContactBulk(Schema):
 
 
 class BulkResult(Answer):
-    EXAMPLE = {"matched": 12, "changed": 10}
+    EXAMPLE = {"matched": 1, "changed": 1}
     matched = fields.Integer(strict=True, required=True, metadata={"description": "Contacts that the filter chose."})
     changed = fields.Integer(strict=True, required=True, metadata={"description": "Those that changed."})

@@ -56,7 +56,7 @@ def time_filter(what: str) -> UtcDateTime:
 class ContactFilters(Query):
     """Which contacts, by the names and texts of the list's query parameters."""
 
-    EXAMPLE = {"tags": "vip,new", "unread": "true"}
+    EXAMPLE = {"tags": "vip,new", "unread": "true", "metadata.plan": "gold"}
     search = Text(
         max_length=1000,
         metadata={

@@ -53,6 +53,7 @@ def posts(caller: Caller) -> dict[str, Any]:
             found[path.replace("{id}", contact)] = content.get("application/json", {}).get("example")
     ended, other = (caller.create(f"+1999888776{number}")["id"] for number in range(2))
     found[f"/api/contacts/{contact}/merge"] = {"source_id": ended}
+    found["/api/contacts/bulk"] = {"filter": {"ids": contact}, "expected_total": 1, "add_tags": ["new"]}
     found["/api/contacts/duplicates/dismiss"] = {"ids": [contact, other]}
     return found
 
@@ -60,14 +61,15 @@ def posts(caller: Caller) -> dict[str, Any]:
 def test_repeated_post_returns_the_first_response_and_does_nothing(app: Flask) -> None:
     caller = Caller(app)
     found = posts(caller)
-    assert len(found) == 7
+    assert len(found) == 8
     for path, body in found.items():
         before = caller.get("/api/contacts").data
         first = caller.client.post(path, json=body, headers=KEY | {"Idempotency-Key": path})
         after = caller.get("/api/contacts").data
         assert before != after or path.endswith(("/mark-read", "/dismiss")), "the first request had an effect"
-        told = first.json["data"] or {"id": after["items"][0]["id"]}
-        caller.put(f"/api/contacts/{told.get('contact_id') or told['id']}", {"name": "X"})
+        told = first.json["data"] or {}
+        contact = told.get("contact_id") or told.get("id") or after["items"][0]["id"]
+        caller.put(f"/api/contacts/{contact}", {"name": "X"})
         changed = caller.get("/api/contacts").data
         for _ in range(2):
             again = caller.client.post(path, json=body, headers=KEY | {"Idempotency-Key": path})

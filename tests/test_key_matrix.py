@@ -44,7 +44,9 @@ def call(caller: Caller, name: str, entity_id: str = UNKNOWN_ID, source_id: str 
     if "requestBody" in operation:
         body = operation["requestBody"]["content"]["application/json"]["example"]
         body = {**body, **({"source_id": source_id} if "source_id" in body else {})}
-    return caller.request(method, path.replace("{id}", entity_id).replace("{source_id}", source_id), json=body)
+    for parameter, value in {"id": entity_id, "source_id": source_id, "tag": "vip"}.items():
+        path = path.replace(f"{{{parameter}}}", value)
+    return caller.request(method, path, json=body)
 
 
 def expired_key(app: Flask) -> str:
@@ -125,7 +127,8 @@ class AccountData:
 
 def create_account_data(app: Flask, account: str | None) -> AccountData:
     unlimited = Caller(app, make_key(app))
-    contact = unlimited.create(NUMBER, account_id=account, name=f"Owned by {account}")["id"]
+    fields = {"account_id": account, "name": f"Owned by {account}", "metadata": {"plan": "gold"}}
+    contact = unlimited.create(NUMBER, **fields)["id"]
     message = {"wa_message_id": "wamid.1", "direction": "incoming", "type": "text", "content": {"body": "hello"}}
     recorded = unlimited.post(f"/api/contacts/{contact}/messages", message).data["id"]
     unlimited.put(f"/api/contacts/{contact}/session-data", {"flow_id": FLOW_ID, "session_data": {"secret": account}})
@@ -148,7 +151,7 @@ def test_resource_of_another_account_is_404_as_if_it_did_not_exist(app: Flask) -
     unlimited = Caller(app, make_key(app))
     source = own.caller.create("+19998887777", account_id=ACCOUNT)["id"]
     by_id = sorted(name for name in operations(app) if "{id}" in name and "/flows/" not in name)
-    assert len(by_id) == 17
+    assert len(by_id) == 19
     for name in by_id:
         for data in (other, without_account):
             entity_id = data.message if "/messages/{id}" in name else data.contact
@@ -185,6 +188,9 @@ def test_naming_another_account_is_403(app: Flask, account: str | None) -> None:
         "POST /api/messages": caller.post("/api/messages", {**message, "contact": {"phone_number": NUMBER}}),
         "PUT /api/messages/status": caller.put("/api/messages/status", status),
         "GET /api/contacts": caller.get("/api/contacts", account_id=named),
+        "POST /api/contacts/bulk": caller.post(
+            "/api/contacts/bulk", {"filter": {"account_id": named}, "expected_total": 1, "add_tags": ["new"]}
+        ),
         "GET /api/changes": caller.get("/api/changes", account_id=named),
         "GET /api/contacts/duplicates": caller.get("/api/contacts/duplicates", account_id=named),
         "GET /api/flows": caller.get("/api/flows", account_id=named),
@@ -215,6 +221,10 @@ def test_lists_hold_nothing_of_another_account(app: Flask) -> None:
         {"phone_number": NUMBER},
         {"ids": f"{own.contact},{other.contact}"},
         {"sort": "created"},
+        {"sort": "-created", "created_after": "2024-01-01T00:00:00Z"},
+        {"unread": "true", "last_inbound_after": "2024-01-01T00:00:00Z"},
+        {"marketing_opt_out": "false", "last_message_before": "9000-01-01T00:00:00Z"},
+        {"metadata.plan": "gold"},
     ):
         assert unlimited.get("/api/contacts", **query).data["total"] > 1, query
         found = own.caller.get("/api/contacts", **query).data

@@ -149,6 +149,8 @@ BODIES: dict[str, Any] = {
     "POST /messages": message(1),
     "POST /mark-read": None,
     "PUT /assign": {"user_id": USER},
+    "PUT /tags/vip": None,
+    "DELETE /tags/vip": None,
     "GET /session-data": None,
     "PUT /session-data": {"session_data": {}},
     "PATCH /session-data": {"session_data": {"a": 1}},
@@ -166,7 +168,7 @@ def test_every_operation_on_an_ended_contact_is_410_and_names_the_last_survivor(
     merge(caller, third, second)
     named = {f"{name.partition(' ')[0]} /api/contacts/{{id}}{name.partition(' ')[2]}" for name in BODIES}
     documented = {
-        f"{method.upper()} {path.replace('{source_id}', UNKNOWN_ID)}"
+        f"{method.upper()} {path.replace('{source_id}', UNKNOWN_ID).replace('{tag}', 'vip')}"
         for path, operations in caller.openapi["paths"].items()
         for method in operations
         if path.startswith("/api/contacts/{id}") and method != "parameters"

@@ -24,6 +24,7 @@ from schemas.examples import CONTACT_ID, OTHER_CONTACT_ID
 
 MAY_CONFLICT = {
     "POST /api/contacts",
+    "POST /api/contacts/bulk",
     "POST /api/contacts/resolve",
     "PUT /api/contacts/{id}",
     "PATCH /api/contacts/{id}",
@@ -187,6 +188,7 @@ def run_examples(run: Run, document: dict[str, Any]) -> None:
     for method, path in sorted(everything, key=position):
         entity = path.split("/")[2] if "{id}" in path else ""
         filled = path.replace("{id}", ids.get(entity, FLOW_ID)).replace("{source_id}", replaced[OTHER_CONTACT_ID])
+        filled = filled.replace("{tag}", "vip")
         result = run(method, filled, paths[path][method], replaced)
         if method == "post" and "id" in (result["data"] or {}):
             kind = "messages" if path.endswith("/messages") else "contacts"

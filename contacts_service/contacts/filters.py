@@ -65,17 +65,16 @@ class Filters(NamedTuple):
         return None if self.allowed_accounts is None else list(self.allowed_accounts)
 
     @property
-    def others(self) -> set[str]:
-        """Names of the filters other than accounts and search."""
-        names = {*self.equal, *(bound.rpartition("_")[0] for bound in self.bounds)} - {"account_id"}
-        names.update(name for name in ("ids", "tags", *PARTIAL) if getattr(self, name) is not None)
-        return names.union([f"{METADATA}{number}" for number in range(len(self.metadata))])
-
-    @property
     def names(self) -> set[str]:
-        """Names of all filters."""
-        limited = set() if self.account_ids is None else {"account_id"}
-        return self.others | limited | ({"search"} if self.searches else set())
+        """Names of the filters; an account is one, also that of a key."""
+        bounds = {bound.rpartition("_")[0] for bound in self.bounds}
+        names = {name for name in ("ids", "tags", *PARTIAL) if getattr(self, name) is not None}
+        names.update(self.equal, bounds, [f"{METADATA}{number}" for number in range(len(self.metadata))])
+        if self.allowed_accounts is not None:
+            names.add("account_id")
+        if self.searches:
+            names.add("search")
+        return names
 
     def has_index(self, name: str) -> bool:
         """Whether an index finds the contacts that pass a filter, as opposed to those that don't."""
@@ -108,7 +107,7 @@ def make_filters(  # noqa: PLR0913 - The query parameters.
         require_account(allowed_accounts, equal["account_id"])
         allowed_accounts = None
     searches = alternatives(search)
-    if any(len(terms) > MAX_SEARCH_WORDS for terms in searches):
+    if max(map(len, searches), default=0) > MAX_SEARCH_WORDS:
         raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
     # Contacts without a message are before everything.
     earliest = NO_MESSAGE + timedelta(microseconds=1)
@@ -131,6 +130,11 @@ def matching(filters: Filters, names: Iterable[str]) -> Any:
         tagged = lookup(filters, "tags") if "tags" in names else None
         conditions = [matches_any(filters.searches, Contact.pk, Contact.search_text, tagged)]
         names -= {"search", "tags"}
+    if "account_id" in names and names & {*PARTIAL}:
+        # An expression of their own: SQLite would as soon look up another index that begins with the account.
+        account = fn.COALESCE(Contact.account_id.cast("TEXT"), SQL(f"'{NO_ACCOUNT}'"))
+        conditions.append(of_accounts(account, filters.account_ids or ()))
+        names.remove("account_id")
     conditions += [condition(filters, name, Contact) for name in sorted(names)]
     return Contact.select().where(*conditions) if conditions else Contact.select()
 

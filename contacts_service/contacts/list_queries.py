@@ -49,6 +49,7 @@ _UNREACHED = SQL(str(10**12))  # A limit that keeps planners from dissolving a s
 _COUNTED = (1000, 30_000, 1_000_000)
 _FEW = {"ids", "username", *IDENTIFIER_KINDS}
 _BEGIN_WITH_ACCOUNT = {"created", "last_message", *PARTIAL}  # What stands in indexes behind the account.
+_NOT_OTHERS = {"account_id", "search"}  # Filters whose matches are counted without reading contacts.
 _SORTED_BY = {"recent": "last_message", "created": "created", "-created": "created"}
 
 Names = dict[str, None]
@@ -84,11 +85,14 @@ class _Plan(NamedTuple):
 
 def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
     """Count the contacts that match, and read a page of them in an order of ORDERS."""
-    others, in_order = filters.others, _in_order(filters, sort)
-    rest = dict.fromkeys(sorted(filters.names - in_order.keys()))
+    names = filters.names
+    others = names - _NOT_OTHERS
+    in_front = {"account_id"} if sort != "recent" or "account_id" in names else {"assigned_to"}
+    in_order = dict.fromkeys(sorted(names & {_SORTED_BY[sort], *in_front}))
+    rest = dict.fromkeys(sorted(names - in_order.keys()))
     is_index = not rest and len(filters.allowed_accounts or ()) <= 1
-    found_by, plan = (filters, _Plan(in_order, {})) if is_index else _planned(filters)
-    total, contacts = _count(found_by, plan)
+    found_by, plan = (filters, _Plan(in_order, {})) if is_index else _planned(filters, names)
+    total, contacts = _count(found_by, plan, others)
     if (span.offset or 0) >= total:  # Reading would walk the whole index to find nothing.
         return total, []
     read = _READERS[sort, is_index or not others]
@@ -107,68 +111,59 @@ def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
 
 def read_keys(filters: Filters, after: int, limit: int) -> tuple[int, list[int]]:
     """Count the contacts that match, and read so many of their keys above ``after``, in order."""
-    found_by, plan = _planned(filters)
+    names = filters.names
+    found_by, plan = _planned(filters, names)
     keys = [row["pk"] for row in _list_keys(found_by, plan, after, limit)]
-    return (len(keys) if not after and len(keys) < limit else _count(found_by, plan)[0]), keys
+    is_whole = not after and len(keys) < limit
+    return (len(keys) if is_whole else _count(found_by, plan, names - _NOT_OTHERS)[0]), keys
 
 
-def _planned(filters: Filters) -> tuple[Filters, "_Plan"]:
-    """Choose how to find contacts (see plan_lookup), and how a search is asked for it."""
-    terms = filters.searches
-    filters = filters._replace(searches=[INDEXES[database.kind].indexed(each) for each in terms])
-    plan = plan_lookup(filters)
-    return (
-        filters if "search" in plan.looked_up else filters._replace(searches=[by_row(each) for each in terms])
-    ), plan
+def _planned(filters: Filters, names: set[str]) -> tuple[Filters, _Plan]:
+    """Look up the filter whose index has the fewest contacts, and compare the others. Runs queries.
 
-
-def _in_order(filters: Filters, sort: str) -> Names:
-    """The filters that an index of the list's order has in front, or is sorted by."""
-    in_front = {"account_id", "assigned_to"} if sort == "recent" else {"account_id"}
-    if "account_id" in filters.names:
-        in_front = {"account_id"}
-    return dict.fromkeys(sorted(filters.names & {_SORTED_BY[sort], *in_front}))
-
-
-def plan_lookup(filters: Filters) -> _Plan:
-    """Look up the filter whose index has the fewest contacts, and compare the others. Runs queries."""
-    names, others = filters.names, filters.others
-    indexed = {name for name in others if filters.has_index(name)}
+    Returns the filters with a search as it is asked then.
+    """
+    terms, index = filters.searches, INDEXES[database.kind]
+    filters = filters._replace(searches=[index.indexed(each) for each in terms])
+    indexed = {name for name in names - _NOT_OTHERS if filters.has_index(name)}
     if not indexed:
-        return _Plan(dict.fromkeys(sorted(names)), {})
-    first = min(others & _FEW, default=None) or _fewest(filters, indexed)
+        return filters, _Plan(dict.fromkeys(sorted(names)), {})
+    first = min(indexed & _FEW, default=None) or _fewest(filters, names, indexed)
     looked_up = {first}
     if first == "search":
         looked_up |= names & {"tags", "account_id"}
+    elif terms:
+        filters = filters._replace(searches=[by_row(each) for each in terms])
     if first in _BEGIN_WITH_ACCOUNT:
         looked_up |= names & {"account_id"}
-    return _Plan(dict.fromkeys(sorted(looked_up)), dict.fromkeys(sorted(names - looked_up)), is_fenced=True)
+    compared = dict.fromkeys(sorted(names - looked_up))
+    return filters, _Plan(dict.fromkeys(sorted(looked_up)), compared, is_fenced=bool(compared) or first not in _FEW)
 
 
-def _fewest(filters: Filters, indexed: set[str]) -> str:
-    known: dict[str, float] = {}
-    limited = {"account_id"} & filters.names
-    if filters.searches:
-        found = INDEXES[database.kind].count(filters.searches, filters.account_ids)
-        known["search"] = found.matches if found else float("inf")
+def _fewest(filters: Filters, names: set[str], indexed: set[str]) -> str:
+    """The filter whose index has the fewest contacts, as far as they are counted."""
+    limited, known = {"account_id"} & names, {}
     if limited and not indexed & _BEGIN_WITH_ACCOUNT:
-        known["account_id"] = _count_contacts(filters.account_ids)["total"]
-    if len(indexed) + len(known) == 1:
+        known["account_id"] = int(_count_contacts(filters.account_ids)["total"])
+    if len(indexed) + len(known) == 1 and not filters.searches:
         return min(indexed)
     for limit in _COUNTED:
-        counts = dict(known)
+        counts = {}
         for name in indexed:
-            names = {name, *limited} if name in _BEGIN_WITH_ACCOUNT else {name}
-            counts[name] = _count_some(filters, dict.fromkeys(sorted(names)), InlineInt(limit))["total"]
+            counted = sorted({name, *limited} if name in _BEGIN_WITH_ACCOUNT else {name})
+            counts[name] = int(_count_some(filters, dict.fromkeys(counted), InlineInt(limit))["total"])
+        counts |= known
         fewest = min(counts, key=lambda name: counts[name])
         if counts[fewest] < limit:
             break
+        if filters.searches and "search" not in known:  # Late, as all that match have to be counted.
+            found = INDEXES[database.kind].count(filters.searches, filters.account_ids)
+            known["search"] = found.matches if found else _COUNTED[-1]
     return fewest
 
 
-def _count(filters: Filters, plan: _Plan) -> tuple[int, int | None]:
+def _count(filters: Filters, plan: _Plan, others: set[str]) -> tuple[int, int | None]:
     """Count the contacts that match; and those of the same accounts, which is None where it isn't known."""
-    others = filters.others
     if not others and not filters.searches:
         return int(_count_contacts(filters.account_ids)["total"]), None
     if not others and (found := INDEXES[database.kind].count(filters.searches, filters.account_ids)):
@@ -177,23 +172,23 @@ def _count(filters: Filters, plan: _Plan) -> tuple[int, int | None]:
     if only == "assigned_to" and filters.equal[only] is None:
         return int(_count_unassigned(filters.account_ids)["total"]), None
     if only and not filters.has_index(only):
-        contacts, opposite = int(_count_contacts(filters.account_ids)["total"]), filters.opposite(only)
-        return contacts - _count(opposite, plan_lookup(opposite))[0], contacts
+        contacts = int(_count_contacts(filters.account_ids)["total"])
+        opposite = filters.opposite(only)
+        return contacts - _count(*_planned(opposite, opposite.names), others)[0], contacts
     if only.startswith(METADATA):
-        found = _count_some(filters, {only: None}, None)
-    else:
-        found = (_count_assigned_to if only == "assigned_to" and not plan.is_fenced else _count_matching)(filters, plan)
-    return int(found["total"]), None
+        return int(_count_some(filters, {only: None}, None)["total"]), None
+    is_kept = only == "assigned_to" and not plan.is_fenced
+    return int((_count_assigned_to if is_kept else _count_matching)(filters, plan)["total"]), None
 
 
 def _rows_to_walk(filters: Filters, span: Span, rest: Names, total: int, contacts: int | None) -> int | None:
     """How many rows of the list's order to look at (see ``merge`` and ``walk`` above); None to read otherwise."""
     needed = (span.offset or 0) + span.limit
-    if len(filters.allowed_accounts or ()) > _MAX_MERGED_ACCOUNTS or filters.others & _FEW:
+    if len(filters.allowed_accounts or ()) > _MAX_MERGED_ACCOUNTS or rest.keys() & _FEW:
         return None
     if not rest:
         return needed
-    if total < _MIN_DENSE_MATCHES or (filters.searches and contacts is None and not filters.others):
+    if total < _MIN_DENSE_MATCHES or (contacts is None and rest.keys() == {"search"}):
         return None
     if contacts is None:
         contacts = int(_count_contacts(filters.account_ids)["total"])

@@ -171,8 +171,6 @@ def forget_old_snapshots() -> None:
     More than one go for each that is added, so that they need no job of their own.
     """
     old = ContactMerge.snapshot.is_null(is_null=False) & (ContactMerge.at < datetime.now(UTC) - UNDO_WINDOW)
-    oldest = (
-        ContactMerge.select(ContactMerge.source_id).where(old).order_by(ContactMerge.at).limit(_FORGOTTEN_EACH_TIME)
-    )
-    forgotten = ContactMerge.source_id.in_(database.locked(oldest, skip_locked=True))
-    ContactMerge.update(snapshot=None).where(forgotten).execute()
+    oldest = ContactMerge.select(ContactMerge.source_id).where(old).order_by(ContactMerge.at)
+    forgotten = database.locked(oldest.limit(_FORGOTTEN_EACH_TIME), skip_locked=True)
+    ContactMerge.update(snapshot=None).where(ContactMerge.source_id.in_(forgotten)).execute()

@@ -24,13 +24,14 @@ def term_of(account: str, key: str, text: str) -> int:
 
 def store_terms(contact_pk: int, account_id: str | None, before: Metadata, after: Metadata) -> None:
     """Let a contact be found by its new metadata and no longer by what it had before. Only differences are written."""
-    old, new = _terms_of(account_id, before), _terms_of(account_id, after)
+    old, new = terms_of(account_id, before), terms_of(account_id, after)
     for write, terms in ((_delete, sorted(old - new)), (_insert, sorted(new - old))):
         for start in range(0, len(terms), _MAX_ROWS):
             write(contact_pk, terms[start : start + _MAX_ROWS])
 
 
-def _terms_of(account_id: str | None, metadata: Metadata) -> set[int]:
+def terms_of(account_id: str | None, metadata: Metadata) -> set[int]:
+    """The terms of a contact's metadata."""
     document = metadata.parsed() if isinstance(metadata, JSONText) else metadata
     return {
         term_of(account_id or NO_ACCOUNT, key, value if isinstance(value, str) else JSONText.of(value))

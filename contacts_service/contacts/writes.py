@@ -89,7 +89,8 @@ def insert(
     store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
     if values["tags"]:
         replace_tags(created["pk"], values["tags"])
-    store_terms(created["pk"], account_id, {}, values["metadata"])
+    if values["metadata"]:
+        store_terms(created["pk"], account_id, {}, values["metadata"])
     return created
 
 

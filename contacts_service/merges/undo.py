@@ -15,13 +15,7 @@ from contacts_service.contacts.tables import (
     ContactIdentifier,
     ContactMerge,
 )
-from contacts_service.contacts.writes import (
-    change,
-    or_not_found,
-    raise_identifier_taken,
-    to_public,
-    version_mismatch,
-)
+from contacts_service.contacts.writes import change, or_not_found, raise_identifier_taken, to_public, version_mismatch
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import retried, writing
 from contacts_service.db.fields import JSONText
@@ -106,9 +100,8 @@ def _give_back_identifiers(source: Row, survivor: Row, snapshot: list[Row]) -> t
     rows = [{**decoded(ContactIdentifier, row), "contact": source["pk"]} for row in snapshot]
     own = {(row["kind"], row["value"]) for row in rows}
     for kind, value in own:
-        ContactIdentifier.delete().where(
-            of_survivor, ContactIdentifier.kind == kind, ContactIdentifier.value == value
-        ).execute()
+        identifier = (ContactIdentifier.kind == kind) & (ContactIdentifier.value == value)
+        ContactIdentifier.delete().where(of_survivor, identifier).execute()
     given = ContactIdentifier.insert_many(rows).on_conflict("nothing")
     given = set(given.returning(ContactIdentifier.kind, ContactIdentifier.value).tuples().execute())
     lost = dict.fromkeys(kind for kind in IDENTIFIER_KINDS if source[kind] and (kind, source[kind]) not in given)

@@ -51,8 +51,8 @@ CREATE INDEX contact_assigned_recent ON contact (assigned_to, recency DESC, crea
 CREATE INDEX contact_created ON contact (created_at, id);;
 CREATE INDEX contact_account_created ON contact (account_id, created_at, id);;
 CREATE INDEX contact_inbound ON contact (last_inbound_at) WHERE (last_inbound_at IS NOT NULL);;
-CREATE INDEX contact_unread ON contact (account_id) WHERE (unread_count > 0);;
-CREATE INDEX contact_opted_out ON contact (account_id) WHERE (marketing_opt_out);;
+CREATE INDEX contact_unread ON contact (COALESCE(CAST(account_id AS TEXT), 'none')) WHERE (unread_count > 0);;
+CREATE INDEX contact_opted_out ON contact (COALESCE(CAST(account_id AS TEXT), 'none')) WHERE (marketing_opt_out);;
 CREATE INDEX contact_username ON contact (username) WHERE (username IS NOT NULL);;
 CREATE TABLE contact_identifier (
     account TEXT NOT NULL,
