@@ -91,12 +91,11 @@ def _place_of(row: Row) -> Place:
 
 def _to_items(rows: list[Row]) -> list[Row]:
     now = datetime.now(UTC)
-    items = []
     for row in rows:
-        if "merged_into" in row:
-            item = {"id": row["id"], "deleted": True, "merged_into": row["merged_into"], "contact": None}
-        else:
-            del row["change_seq"]
-            item = {"id": row["id"], "deleted": False, "merged_into": None, "contact": to_public(row, now)}
-        items.append(item)
-    return items
+        del row["change_seq"]
+    return [
+        {"id": row["id"], "deleted": True, "merged_into": row["merged_into"], "contact": None}
+        if "merged_into" in row
+        else {"id": row["id"], "deleted": False, "merged_into": None, "contact": to_public(row, now)}
+        for row in rows
+    ]
