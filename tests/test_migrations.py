@@ -152,21 +152,17 @@ def test_four_threads_at_once_apply_each_migration_once(empty_database: str) -> 
 @pytest.mark.processes
 def test_upgrade_command_prints_what_it_applied(empty_database: str) -> None:
     first = run_flask(empty_database, "db", "upgrade")
-    assert (
-        first.stdout + first.stderr
-        == "".join(f"applied {name}\n" for name in MIGRATIONS) + "The database is up to date.\n"
-    )
+    assert first.stdout == "".join(f"applied {name}\n" for name in MIGRATIONS) + "The database is up to date.\n"
     second = run_flask(empty_database, "db", "upgrade")
-    assert second.stdout + second.stderr == "The database is up to date.\n"
+    assert second.stdout == "The database is up to date.\n"
 
 
 @pytest.mark.processes
 def test_upgrade_command_fails_clearly_without_a_database() -> None:
     done = run_flask("postgresql://unknown@127.0.0.1:1/nothing", "db", "upgrade")
-    output = done.stdout + done.stderr
     assert done.returncode == 1
-    assert output.startswith("Error: The database can't answer")
-    assert "Traceback" not in output
+    assert "Error: The database can't answer" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)

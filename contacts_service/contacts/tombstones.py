@@ -15,8 +15,11 @@ def delete_expired_tombstones() -> None:
     oldest = database.locked(
         ContactTombstone.select(ContactTombstone.id).order_by(*order).limit(_DELETED_EACH_TIME), skip_locked=True
     )
-    is_expired = ContactTombstone.id.in_(oldest) & (ContactTombstone.ended_at < datetime.now(UTC) - RETENTION)
-    expired = [row.change_seq for row in ContactTombstone.delete().where(is_expired).returning(order[0]).execute()]
+    oldest = oldest.cte("oldest", materialized=True)  # See stored_responses.delete_expired.
+    is_oldest = ContactTombstone.id.in_(oldest.select(oldest.c.id))
+    is_expired = is_oldest & (ContactTombstone.ended_at < datetime.now(UTC) - RETENTION)
+    deleted = ContactTombstone.delete().with_cte(oldest).where(is_expired).returning(order[0])
+    expired = [row.change_seq for row in deleted.execute()]
     if expired:
         # From here on a token that is older is refused: its reader would miss what was deleted.
         newest = max(expired)

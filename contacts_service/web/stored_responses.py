@@ -21,8 +21,11 @@ class StoredResponse(BaseModel):
 def delete_expired(before: datetime, *, limit: int) -> None:
     """Delete some of the responses that have expired, the oldest first."""
     expired = StoredResponse.select(StoredResponse.key).where(StoredResponse.created_at <= before)
-    oldest = expired.order_by(StoredResponse.created_at).limit(limit)
-    StoredResponse.delete().where(StoredResponse.key.in_(database.locked(oldest, skip_locked=True))).execute()
+    oldest = database.locked(expired.order_by(StoredResponse.created_at).limit(limit), skip_locked=True)
+    # Materialized, or PostgreSQL might run it again for each row, and skip what it has locked itself.
+    oldest = oldest.cte("oldest", materialized=True)
+    chosen = StoredResponse.key.in_(oldest.select(oldest.c.key))
+    StoredResponse.delete().with_cte(oldest).where(chosen).execute()
 
 
 def empty_stored_responses(contact_id: str) -> None:
