@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def comparable(output: str) -> str:
     return re.sub(r"\s", "", CHANGING.sub("…", output))
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the pages say that their examples need jq")
 @pytest.mark.parametrize(("page", "examples"), [("README.md", 6), ("docs/reference.md", 10)])
 def test_page_pasted_into_a_shell_prints_what_it_shows(service: Service, page: str, examples: int) -> None:
     shown = [found for found in EXAMPLE.findall((ROOT / page).read_text()) if not STARTS_THE_SERVICE.search(found[0])]
