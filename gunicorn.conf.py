@@ -129,7 +129,7 @@ def when_ready(server):  # noqa: ANN001, ANN201
 
     if _is_for_people:
         host, port = server.LISTENERS[0].sock.getsockname()[:2]
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
         url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
         sys.stderr.write(f"\n  API   {url}/api/contacts\n  docs  {url}/docs\n  data  {_settings.database_name}\n\n")
 

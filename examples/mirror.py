@@ -30,7 +30,7 @@ def read_page(url, token):
     while True:
         try:
             request = urllib.request.Request(f"{url}/api/changes?{query}", headers=headers)
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:  # nosec B310
                 return json.load(response)["data"]
         except urllib.error.HTTPError as error:
             if error.code == HTTPStatus.GONE:

@@ -58,7 +58,7 @@ def _sqlite() -> str:
         iif({by_service}, new.on_behalf_of, NULL)
     FROM (SELECT json_group_array(column1) AS fields
         FROM (VALUES {", ".join(values)}, ('unread_count', {was_read})) WHERE column2)
-    WHERE fields <> '[]' ON CONFLICT DO NOTHING;"""
+    WHERE fields <> '[]' ON CONFLICT DO NOTHING;"""  # nosec B608 - All names are our own.
 
     numbered = """
     UPDATE change_feed SET base = base + 1;
@@ -80,7 +80,7 @@ CREATE TRIGGER contact_change_delete AFTER DELETE ON contact BEGIN
     INSERT INTO contact_tombstone (id, pk, account_id, change_seq, ended_at)
     SELECT old.id, old.pk, old.account_id, base, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') FROM change_feed;
 END
-"""
+"""  # nosec B608 - The same.
 
 
 def _postgresql() -> str:
@@ -127,7 +127,7 @@ BEGIN
     RETURN NULL;
 END $$;;
 CREATE TRIGGER contact_deleted AFTER DELETE ON contact FOR EACH ROW EXECUTE FUNCTION contact_deleted()
-"""
+"""  # nosec B608 - The same.
 
 
 def scripts(kind: str) -> tuple[str, str]:
