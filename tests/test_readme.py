@@ -94,13 +94,22 @@ def test_tour_runs_to_its_end(service: Service, scopes: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_tour_leaves_nothing_behind_when_it_is_interrupted(service: Service) -> None:
-    tour = subprocess.Popen(["sh", "examples/tour.sh", service.url], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def test_tour_leaves_nothing_behind_when_it_is_interrupted(service: Service, tmp_path: Path) -> None:
+    curl = tmp_path / "curl"  # Waits at the first PATCH, so that the tour is still on its way when it is interrupted.
+    curl.write_text(f'#!/bin/sh\ncase "$*" in *"-X PATCH"*) exec sleep 60 ;; esac\nexec {shutil.which("curl")} "$@"\n')
+    curl.chmod(0o755)
+    tour = subprocess.Popen(
+        ["sh", "examples/tour.sh", service.url],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert tour.stdout
-    for line in tour.stdout:
-        if line.startswith("201 ") and "Customer Support Flow" in line:
-            break
-    tour.send_signal(signal.SIGINT)
+    assert any(line.startswith("PATCH ") for line in tour.stdout)
+    assert call(service, "GET", "/api/contacts")[1]["data"]["total"] == 1
+    os.killpg(tour.pid, signal.SIGINT)
     tour.communicate(timeout=60)
     for path in ("/api/contacts", "/api/flows"):
         assert call(service, "GET", path)[1]["data"]["items"] == [], path

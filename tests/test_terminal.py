@@ -57,7 +57,7 @@ def test_terminal_shows_where_everything_is_and_readable_lines(tmp_path: Path) -
     settings = {"DATABASE_URL": f"sqlite:///{file}", "PORT": str(port), "WEB_CONCURRENCY": "3"}
     command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
     with on_terminal(*command, **settings) as (_, terminal):
-        shown = read_until(terminal, r"(?s)(Booting worker.*){3}no API key exists")
+        shown = read_until(terminal, r"(?s)(?=(.*Booting worker){3})(?=.*no API key exists)")
         url = f"http://127.0.0.1:{port}"
         assert f"\n  API   {url}/api/contacts\n  docs  {url}/docs\n  data  SQLite {file}\n" in shown
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
