@@ -74,7 +74,8 @@ def test_people_who_exchange_identifiers_concurrently_are_refused_or_served(serv
         bodies = [{"phone_number": chance.choice(NUMBERS), "bsuid": chance.choice(BSUIDS)} for _ in range(ROUNDS)]
         return [call(service, "PUT", f"/api/contacts/{chance.choice(ids)}", body)[0] for body in bodies]
 
-    assert {status for statuses in run_concurrently(exchange, CALLERS) for status in statuses} <= {200, 409}
+    # 503 is for whoever was overtaken ten times: nothing was written, and a retry is served.
+    assert {status for statuses in run_concurrently(exchange, CALLERS) for status in statuses} <= {200, 409, 503}
     with contextlib.closing(connect_to(service.database_url)) as connection:
         assert_identifiers_are_shown(connection)
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -96,7 +97,8 @@ def test_tour_runs_to_its_end(service: Service, scopes: tuple[str, ...]) -> None
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_tour_leaves_nothing_behind_when_it_is_interrupted(service: Service, tmp_path: Path) -> None:
     curl = tmp_path / "curl"  # Waits at the first PATCH, so that the tour is still on its way when it is interrupted.
-    curl.write_text(f'#!/bin/sh\ncase "$*" in *"-X PATCH"*) exec sleep 60 ;; esac\nexec {shutil.which("curl")} "$@"\n')
+    wait = f"touch {tmp_path}/waits; exec sleep 60"
+    curl.write_text(f'#!/bin/sh\ncase "$*" in *"-X PATCH"*) {wait} ;; esac\nexec {shutil.which("curl")} "$@"\n')
     curl.chmod(0o755)
     tour = subprocess.Popen(
         ["sh", "examples/tour.sh", service.url],
@@ -106,8 +108,9 @@ def test_tour_leaves_nothing_behind_when_it_is_interrupted(service: Service, tmp
         text=True,
         start_new_session=True,
     )
-    assert tour.stdout
-    assert any(line.startswith("PATCH ") for line in tour.stdout)
+    while not (tmp_path / "waits").exists():
+        assert tour.poll() is None
+        time.sleep(0.01)
     assert call(service, "GET", "/api/contacts")[1]["data"]["total"] == 1
     os.killpg(tour.pid, signal.SIGINT)
     tour.communicate(timeout=60)

@@ -17,28 +17,28 @@ public class GeneratorJava {
     String number = "+4420000005";
 
     ContactCreate body = new ContactCreate().phoneNumber(number).name("John Doe").metadata(Map.of("plan", "gold"));
-    Contact created = contacts.createContact(body, null).getData();
+    Contact created = contacts.createContact(body, null, null).getData();
     check("gold".equals(created.getMetadata().get("plan")), "metadata");
 
     ContactPage page =
-        contacts.listContacts(null, null, 10, ContactSort.CREATED, null, "none", null, null, number, null, null)
+        contacts.listContacts(null, null, "none", null, null, number, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, 10, ContactSort.CREATED)
             .getData();
     check(page.getTotal() == 1 && page.getItems().get(0).getId().equals(created.getId()), "list");
     check(contacts.getContact(created.getId(), null).getData().getName().equals("John Doe"), "get");
     ContactUpdate update = new ContactUpdate().name("John Smith");
-    check(contacts.updateContact(created.getId(), update, null).getData().getName().equals("John Smith"), "update");
+    check(contacts.updateContact(created.getId(), update, null, null).getData().getName().equals("John Smith"), "update");
     ContactAssign assign = new ContactAssign().userId(created.getId());
-    Contact assigned = contacts.assignContact(created.getId(), assign, null).getData();
+    Contact assigned = contacts.assignContact(created.getId(), assign, null, null).getData();
     check(assigned.getAssignedTo().equals(created.getId()), "assign");
 
     MessageReceive message = new MessageReceive()
         .contact(new ContactIdentity().phoneNumber(number).profileName("John"))
         .waMessageId("wamid.java").direction(MessageDirection.INCOMING).type(MessageType.TEXT)
         .content(Map.of("body", "Hello"));
-    ReceivedMessage received = new MessagesApi(client).receiveMessage(message, null).getData();
+    ReceivedMessage received = new MessagesApi(client).receiveMessage(message, null, null).getData();
     check(received.getMatchedBy() == MatchedBy.PHONE_NUMBER && received.getStatus() == null, "message");
 
-    check(contacts.deleteContact(created.getId(), null).getData() == null, "delete");
+    check(contacts.deleteContact(created.getId(), null, null).getData() == null, "delete");
     try {
       contacts.getContact(created.getId(), null);
       check(false, "the contact is still there");
