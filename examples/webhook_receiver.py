@@ -103,7 +103,7 @@ def join_old_number(value, message, contact):
     """Merge into a contact whose number changed what was known under its old number alone."""
     query = urllib.parse.urlencode({"account_id": account_id(value), "phone_number": message["from"]})
     for old in call("GET", f"/api/contacts?{query}")["items"]:
-        # With a bsuid, or with a later message, it is whoever got the number next.
+        # With a bsuid, or with a later message, the number may have another user by now.
         is_known_by_number = not old["bsuid"] and (old["last_message_at"] or "") <= moment(message["timestamp"])
         if is_known_by_number and old["id"] != contact["id"]:
             call("POST", f"/api/contacts/{contact['id']}/merge", {"source_id": old["id"]})

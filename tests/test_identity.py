@@ -283,7 +283,7 @@ def test_status_that_comes_before_its_message_teaches_the_contact_that_is_there(
     for person in ({"phone_number": NUMBER, "bsuid": BSUID}, {"phone_number": OTHER_NUMBER, "bsuid": NEW_BSUID}):
         assert caller.put("/api/messages/status", {**status, "contact": person}).status == 202
     assert show(caller, contact)["bsuid"] == BSUID
-    assert caller.get("/api/contacts").data["total"] == 1, "a status creates nobody"
+    assert caller.get("/api/contacts").data["total"] == 1, "a status creates no contact"
 
 
 def test_former_bsuid_still_finds_its_contact(caller: Caller) -> None:

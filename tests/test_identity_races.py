@@ -63,6 +63,15 @@ def connect_to(url: str) -> Any:
     return sqlite3.connect(sqlite_file(url)) if url.startswith("sqlite") else psycopg.connect(url)
 
 
+def put_persistently(service: Service, path: str, body: dict[str, str]) -> int:
+    """Try again after a 503, as a caller does that was overtaken too often. Returns the last status."""
+    for _ in range(3):
+        status = call(service, "PUT", path, body)[0]
+        if status != 503:
+            break
+    return status
+
+
 def test_people_who_exchange_identifiers_concurrently_are_refused_or_served(service: Service) -> None:
     ids = []
     for number in range(2):
@@ -72,10 +81,9 @@ def test_people_who_exchange_identifiers_concurrently_are_refused_or_served(serv
     def exchange(number: int) -> list[int]:
         chance = random.Random(number)
         bodies = [{"phone_number": chance.choice(NUMBERS), "bsuid": chance.choice(BSUIDS)} for _ in range(ROUNDS)]
-        return [call(service, "PUT", f"/api/contacts/{chance.choice(ids)}", body)[0] for body in bodies]
+        return [put_persistently(service, f"/api/contacts/{chance.choice(ids)}", body) for body in bodies]
 
-    # 503 is for whoever was overtaken ten times: nothing was written, and a retry is served.
-    assert {status for statuses in run_concurrently(exchange, CALLERS) for status in statuses} <= {200, 409, 503}
+    assert {status for statuses in run_concurrently(exchange, CALLERS) for status in statuses} <= {200, 409}
     with contextlib.closing(connect_to(service.database_url)) as connection:
         assert_identifiers_are_shown(connection)
 

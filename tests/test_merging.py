@@ -1,4 +1,4 @@
-"""Merging: two contacts become one, and whoever knows the ended one is led to the survivor."""
+"""Merging: two contacts become one, and callers that know the ended one are led to the survivor."""
 
 from typing import Any
 

@@ -93,6 +93,6 @@ def test_racing_merges_lose_no_message_and_make_no_circle(service: Service, *, d
     recorded = {response["data"]["id"] for _, status, response in done if status == 201}
     found = set.union(*[all_messages(service, contact) for contact in left]) if left else set()
     assert found <= recorded if deletes else found == recorded
-    # Whether the others ever find what they need depends on who is first.
     succeeded = {what for what, status, _ in done if status < 300}
-    assert succeeded >= {"merge", "receive", "conflict"}
+    # A delete may take every merge away before it is undone.
+    assert succeeded >= {"merge", "receive", "conflict", "record", "delete" if deletes else "undo"}

@@ -1,6 +1,6 @@
 """Queries of identifiers: whose they are, and which a contact has.
 
-Whoever writes several takes the new ones first, in the order of kind and value, and changes existing ones afterwards.
+A writer of several inserts the new ones first, in the order of kind and value, and changes existing ones afterwards.
 So transactions that want the same identifiers never wait for each other in a circle.
 """
 

@@ -212,7 +212,7 @@ def _learned(contact: Row, owners: Owners, said: Statement) -> tuple[dict[str, s
 
 
 def _is_free(kind: str, value: str, contact: Row, owners: Owners, said: Statement) -> bool:
-    """Whether a contact may get an identifier: no other has it. A former phone number goes to whoever comes."""
+    """Whether a contact may get an identifier: no other has it. A former phone number may be taken over."""
     if kind != "phone_number":
         return Identifier(kind, value) not in owners
     found = [owner for form in said.phone_forms if (owner := owners.get(Identifier(kind, form)))]

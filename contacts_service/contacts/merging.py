@@ -172,7 +172,6 @@ def forget_old_snapshots() -> None:
     """
     old = ContactMerge.snapshot.is_null(is_null=False) & (ContactMerge.at < datetime.now(UTC) - UNDO_WINDOW)
     oldest = ContactMerge.select(ContactMerge.source_id).where(old).order_by(ContactMerge.at)
-    oldest = database.locked(oldest.limit(_FORGOTTEN_EACH_TIME), skip_locked=True)
-    oldest = oldest.cte("oldest", materialized=True)  # See stored_responses.delete_expired.
+    oldest = database.unlocked(oldest.limit(_FORGOTTEN_EACH_TIME))
     forgotten = ContactMerge.source_id.in_(oldest.select(oldest.c.source_id))
     ContactMerge.update(snapshot=None).with_cte(oldest).where(forgotten).execute()

@@ -13,7 +13,7 @@ NO_ACCOUNT = "none"
 """Stands for contacts of no account where others have the id of their account."""
 
 IDENTIFIER_KINDS = ("phone_number", "bsuid", "parent_bsuid", "external_id")
-# WhatsApp gives out none of these again, so that a former one still says who it is. Operators give phone numbers to
+# WhatsApp never assigns these again, so a former one still identifies its contact. Operators give phone numbers to
 # other people.
 KEPT_KINDS = {"bsuid", "parent_bsuid"}
 
@@ -73,7 +73,7 @@ class ContactMetadata(BaseModel):
 class ContactIdentifier(BaseModel):
     """Whose an identifier is. The primary key decides; the columns of a contact copy its current identifiers.
 
-    Whoever changes the identifiers of a contact holds the lock of the contact's row.
+    Changing the identifiers of a contact requires the lock of the contact's row.
     """
 
     account = TextField()  # As in ContactCount.

@@ -12,10 +12,8 @@ _DELETED_EACH_TIME = 10  # More than one is added, so that expired tombstones go
 def delete_expired_tombstones() -> None:
     """Delete some of the tombstones that have expired, the oldest first. Call it last in a transaction."""
     order = (ContactTombstone.change_seq, ContactTombstone.pk)
-    oldest = database.locked(
-        ContactTombstone.select(ContactTombstone.id).order_by(*order).limit(_DELETED_EACH_TIME), skip_locked=True
-    )
-    oldest = oldest.cte("oldest", materialized=True)  # See stored_responses.delete_expired.
+    oldest = ContactTombstone.select(ContactTombstone.id).order_by(*order).limit(_DELETED_EACH_TIME)
+    oldest = database.unlocked(oldest)
     is_oldest = ContactTombstone.id.in_(oldest.select(oldest.c.id))
     is_expired = is_oldest & (ContactTombstone.ended_at < datetime.now(UTC) - RETENTION)
     deleted = ContactTombstone.delete().with_cte(oldest).where(is_expired).returning(order[0])

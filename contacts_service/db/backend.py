@@ -67,6 +67,13 @@ class Backend:
         """Lock the rows that a query reads until the transaction ends; wait for locked rows or skip them."""
         return query
 
+    def unlocked(self, query: Any) -> Any:
+        """A common table expression of the rows that no other transaction holds; they are locked.
+
+        Materialized, or PostgreSQL might run it again for each row, and skip what it has locked itself.
+        """
+        return self.locked(query, skip_locked=True).cte("unlocked", materialized=True)
+
     def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
         """Run a query with a plan made for these very values."""
         return self.execute_sql(sql, parameters)

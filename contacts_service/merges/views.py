@@ -67,7 +67,7 @@ def undo_merge(id: str, source_id: str) -> Response:
     """Undo a merge
 
     Within 30 days. The source is back under its id, with its fields, messages, sessions and identifiers, and is
-    answered. What this contact took from it and nobody changed since goes back, `metadata` key by key. Messages that
+    answered. What this contact took from it goes back unless it was changed since, `metadata` key by key. Messages that
     were recorded since stay where they are. An identifier that another contact has got meanwhile stays there; when the
     source would have none left, the answer is 409.
     """

@@ -25,7 +25,7 @@ from contacts_service.messages.tables import EarlyStatus
 
 # WhatsApp gives up on a message after 30 days at the latest (Cloud API, "Time-to-live").
 EARLY_STATUS_KEPT = timedelta(days=30)
-# Types that tell of another message or of the user: nobody has to read them.
+# Types that tell of another message or of the user: no one has to read them.
 _NOT_SHOWN = {"system", "edit", "revoke", "reaction"}
 # Cloud API, "Customer service windows": a message or a call of the user opens one.
 _OPENS_NO_WINDOW = {"system", "edit", "revoke"}

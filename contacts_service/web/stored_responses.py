@@ -21,9 +21,7 @@ class StoredResponse(BaseModel):
 def delete_expired(before: datetime, *, limit: int) -> None:
     """Delete some of the responses that have expired, the oldest first."""
     expired = StoredResponse.select(StoredResponse.key).where(StoredResponse.created_at <= before)
-    oldest = database.locked(expired.order_by(StoredResponse.created_at).limit(limit), skip_locked=True)
-    # Materialized, or PostgreSQL might run it again for each row, and skip what it has locked itself.
-    oldest = oldest.cte("oldest", materialized=True)
+    oldest = database.unlocked(expired.order_by(StoredResponse.created_at).limit(limit))
     chosen = StoredResponse.key.in_(oldest.select(oldest.c.key))
     StoredResponse.delete().with_cte(oldest).where(chosen).execute()
 

@@ -63,7 +63,7 @@ def _sqlite() -> str:
     numbered = """
     UPDATE change_feed SET base = base + 1;
     UPDATE contact SET change_seq = (SELECT base FROM change_feed) WHERE pk = new.pk;"""
-    # A statement past the service, which leaves the version, is not by whoever made the change before.
+    # An SQL statement from outside the service leaves the version, and must not get the actor of the change before.
     updated = event(old, _KIND.format(fields="fields"), _WAS_READ, "new.version <> old.version")
     return f"""
 CREATE TRIGGER contact_change_insert AFTER INSERT ON contact BEGIN{numbered}{event(none, "'created'", "0", "1")}
@@ -86,7 +86,7 @@ END
 def _postgresql() -> str:
     new, old = (_compared(row, text="::text", false="false") for row in ("NEW", "OLD"))
     changed = [f"CASE WHEN {new[name]} IS DISTINCT FROM {old[name]} THEN '{name}' END" for name in _FIELDS]
-    # A statement past the service, which leaves the version, is not by whoever made the change before.
+    # An SQL statement from outside the service leaves the version, and must not get the actor of the change before.
     by_service = "NEW.version IS DISTINCT FROM OLD.version"
     return f"""
 CREATE FUNCTION contact_changed() RETURNS trigger LANGUAGE plpgsql AS $$
