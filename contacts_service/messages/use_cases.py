@@ -2,9 +2,8 @@
 
 Messages arrive late, twice and in any order. What a contact shows of them follows from the set of its messages alone:
 the newest, by (timestamp, key), gives ``last_message_at`` and the preview; the newest incoming gives
-``last_inbound_at``; ``unread_count`` is how many incoming ones were recorded since ``mark-read``. Some types count for
-none of these, see _NOT_SHOWN. A status only moves
-up, see MESSAGE_STATUSES.
+``last_inbound_at``; ``unread_count`` is how many incoming ones were recorded since ``mark-read``. Messages
+of some types change none of that, see _NOT_SHOWN. A status only moves up, see MESSAGE_STATUSES.
 """
 
 from datetime import UTC, datetime, timedelta
