@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -54,9 +55,18 @@ def collect(encode: Callable[[CollectorRegistry], bytes]) -> bytes:
 def merge_ended_workers(folder: str, living: Collection[int]) -> None:
     """Add up the files of workers that ended in one, or the folder would grow with each of them.
 
-    ``living`` are the processes to leave alone. If a worker is reading the files, the next call does it.
+    ``living`` are the processes to leave alone. Reading the files takes milliseconds; if a worker is reading them for
+    a second, which only one that is stopped does, the next call does it.
     """
-    with contextlib.suppress(BlockingIOError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    for _ in range(100):
+        with contextlib.suppress(BlockingIOError):
+            _merge_files(folder, living)
+            return
+        time.sleep(0.01)
+
+
+def _merge_files(folder: str, living: Collection[int]) -> None:
+    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
         for file in Path(folder).glob("*.db"):
             kind, _, process = file.stem.rpartition("_")
             if not process.isdigit() or int(process) in living:

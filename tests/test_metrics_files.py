@@ -1,6 +1,7 @@
 """The files through which workers share their metrics: bounded, and removed with their service."""
 
 import contextlib
+import fcntl
 import http.client
 import os
 import signal
@@ -115,3 +116,15 @@ def test_files_are_not_merged_while_they_are_read(tmp_path: Path, monkeypatch: p
     merge_ended_workers(str(tmp_path), {3})
     assert {file.name for file in tmp_path.glob("*.db")} == {"counter_3.db", "counter_ended.db"}
     assert expected in collect(generate_latest)
+
+
+def test_an_ended_worker_that_was_being_read_is_merged_when_the_reader_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its connections would count as open until another worker ends."""
+    (tmp_path / "gauge_livesum_1.db").touch()
+    with (tmp_path / "lock").open("w") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(reader, fcntl.LOCK_UN))
+        merge_ended_workers(str(tmp_path), {2})
+    assert not list(tmp_path.glob("*.db"))
