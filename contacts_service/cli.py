@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import click
@@ -11,16 +11,21 @@ from flask import current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
+from contacts_service.changes.queries import renew
 from contacts_service.changes.use_cases import renew_feed
+from contacts_service.contacts.derived import fill_counts, fill_search_index
 from contacts_service.db import migrations
+from contacts_service.db.copy import CopyRefused, copy_database
 from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
 from contacts_service.keys import use_cases
+from contacts_service.settings import InvalidSetting, Settings
 from contacts_service.web.auth import SCOPES
 from contacts_service.web.observability import printable
 from schemas.fields import UtcDateTime, canonical_uuid, why_not_storable
 
 _NAME_WIDTH = 80
+_DERIVED = {"contact_count": fill_counts, "contact_search": fill_search_index, "change_feed": renew}
 db = AppGroup("db", help="Maintain the database.")
 keys = AppGroup("keys", help="Make, list and revoke API keys.")
 
@@ -60,6 +65,29 @@ def restored() -> None:
     migrations.upgrade()
     renew_feed()
     click.echo("Tokens of the change feed from before are void.")
+
+
+def _settings(_: click.Context, __: click.Parameter, url: str) -> Settings:
+    try:
+        return Settings(database_url=url)
+    except InvalidSetting as error:
+        raise click.BadParameter(str(error).removeprefix("DATABASE_URL ")) from error
+
+
+@db.command("copy")
+@click.option("--to", "target", required=True, callback=_settings, help="As DATABASE_URL; must be empty.")
+@_with_database
+def copy(target: Settings) -> None:
+    """Copy everything into another, empty database. Stop the service first. Repeat it if it was interrupted."""
+    migrations.upgrade()
+    click.echo(f"Target: {target.database_name}", err=True)
+    try:
+        rows, is_in_use = copy_database(target, _DERIVED, partial(click.progressbar, file=sys.stderr))
+    except CopyRefused as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{rows} rows are copied and checked. Readers of the change feed begin again.")
+    if is_in_use:
+        click.echo("Warning: the copied database is in use. What was written meanwhile isn't in the copy.", err=True)
 
 
 def _name(_: click.Context, __: click.Parameter, value: str) -> str:
