@@ -82,10 +82,10 @@ def copy(target: Settings) -> None:
     migrations.upgrade()
     click.echo(f"Target: {target.database_name}", err=True)
     try:
-        rows, is_in_use = copy_database(target, _DERIVED, partial(click.progressbar, file=sys.stderr))
+        is_in_use = copy_database(target, _DERIVED, partial(click.progressbar, file=sys.stderr))
     except CopyRefused as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{rows} rows are copied and checked. Readers of the change feed begin again.")
+    click.echo("Everything is copied and checked. Readers of the change feed begin again.")
     if is_in_use:
         click.echo("Warning: the copied database is in use. What was written meanwhile isn't in the copy.", err=True)
 

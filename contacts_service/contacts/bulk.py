@@ -15,7 +15,7 @@ from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import database, reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, columns_of, prepared
-from contacts_service.errors import TotalChanged
+from contacts_service.errors import InvalidRequest, TotalChanged
 
 _MAX_FIXED = 100_000  # How many contacts are chosen before the first is changed.
 _BATCH = 500
@@ -34,25 +34,29 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
     """Change ``assigned_to`` or ``marketing_opt_out``, and add and remove tags, of what ContactFilters choose.
 
     Returns how many contacts matched and how many of them changed. Which contacts is decided first, by up to 100,000,
-    then batches are changed in transactions of their own, unless this runs within one. Raises TotalChanged or
-    InvalidRequest before anything is written; AccountForbidden.
+    then batches are changed in transactions of their own. Within a transaction, for which others wait, there can be no
+    more than these. Raises TotalChanged or InvalidRequest before anything is written; AccountForbidden.
     """
     with reading():
         chosen = make_filters(allowed_accounts, **filters)
         total, keys = read_keys(chosen, 0, _MAX_FIXED)
     if total != expected_total:
         raise TotalChanged(total)
+    if database.in_transaction() and total > _MAX_FIXED:
+        raise InvalidRequest({"expected_total": [f"At most {_MAX_FIXED} with an Idempotency-Key."]})
     matched = changed = 0
     while keys:
         batches = [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
         if add_tags:
             with reading():
                 for batch in batches:
+                    database.restart_timeout()
                     for row in _list_tags(batch):
                         changed_tags(row["tags"], add_tags, remove_tags)
         for batch in batches:
             began = time.monotonic()
             with writing():
+                database.restart_timeout()
                 changed += _change_batch(batch, changes, add_tags, remove_tags)
             if not database.in_transaction():
                 time.sleep((time.monotonic() - began) * _PAUSE)

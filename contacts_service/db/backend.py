@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
@@ -37,6 +38,10 @@ class Backend:
         super().__init__(*arguments, **options)
         # Peewee opens the connections of all threads one after the other; a slow one would hold up the others.
         self._lock = nullcontext()
+
+    def restart_timeout(self) -> None:
+        """Give the use case its whole time again, as for each part of a change of many rows."""
+        self.use_case.began = time.perf_counter()
 
     @contextmanager
     def migrating(self) -> Iterator[None]:

@@ -29,11 +29,11 @@ class CopyRefused(Exception):
     """The target can't take the copy."""
 
 
-def copy_database(target: Settings, derived: Derived, progress: ProgressBar) -> tuple[int, bool]:
+def copy_database(target: Settings, derived: Derived, progress: ProgressBar) -> bool:
     """Copy all tables in one transaction of the target, which has everything afterwards or, after a crash, nothing.
 
-    The source is read in one snapshot. Returns how many rows were copied, and whether other programs may have written
-    to the source since. Raises CopyRefused, Unavailable.
+    The source is read in one snapshot. Returns whether other programs may have written to it since. Raises CopyRefused,
+    Unavailable.
     """
     source = database.obj
     kind = _KINDS[source.kind]
@@ -42,17 +42,17 @@ def copy_database(target: Settings, derived: Derived, progress: ProgressBar) -> 
         kind.begin_snapshot(source)
         try:
             connect(target)
-            rows = _fill_from(source, derived, progress)
+            _fill_from(source, derived, progress)
         finally:
             close_connection()
             database.initialize(source)
             source.connection().rollback()
         [after] = source.execute_sql(kind.ACTIVITY).fetchone()
-    return rows, after != before or after < 0
+    return bool(after != before or after < 0)
 
 
-def _fill_from(source: Any, derived: Derived, progress: ProgressBar) -> int:
-    """Fill the database of this process, which is the target by now. Returns how many rows were copied."""
+def _fill_from(source: Any, derived: Derived, progress: ProgressBar) -> None:
+    """Fill the database of this process, which is the target by now."""
     target = database.obj
     read, write = _KINDS[source.kind], _KINDS[target.kind]
     with reading():
@@ -82,7 +82,6 @@ def _fill_from(source: Any, derived: Derived, progress: ProgressBar) -> int:
                         pass
                     if (stored.rows, stored.sum) != (copied[table].rows, copied[table].sum):
                         raise CopyRefused(f"The copy of table {table} differs, so nothing is copied.")
-    return total
 
 
 def _require_same_tables(source: Any, target: Any, derived: Derived) -> dict[str, list[str]]:
