@@ -17,11 +17,13 @@ from contacts_service.merges import views as merges
 from contacts_service.messages import views as messages
 from contacts_service.sessions import views as sessions
 from contacts_service.settings import MAX_BODY_BYTES, InvalidSetting, Settings
+from contacts_service.transfer import views as transfer
 from contacts_service.web import health
 from contacts_service.web.auth import SCOPES
 from contacts_service.web.error_handlers import register_error_handlers
 from contacts_service.web.observability import observe_requests
 from contacts_service.web.openapi import create_api
+from contacts_service.web.streaming import StreamSlots
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -37,13 +39,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.config.update(DATABASE_NAME=settings.database_name, REQUIRE_KEY=settings.require_key)
     app.config["FIRST_KEY"] = settings.first_key
+    app.config["IMPORT_LIMIT"] = settings.import_limit
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
     observe_requests(app)
     app.before_request(_migrate)
-    app.extensions["keyring"] = Keyring()
+    app.extensions.update(keyring=Keyring(), stream_slots=StreamSlots(settings.threads))
     register_error_handlers(app)
     api = create_api(app)
-    for resource in (contacts, changes, merges, messages, sessions, flows, health):
+    for resource in (contacts, transfer, changes, merges, messages, sessions, flows, health):
         api.register_blueprint(resource.blueprint)
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)

@@ -265,6 +265,13 @@ class Unavailable(ServiceError):
         self.details = details
 
 
+class TooManyStreams(ServiceError):
+    """As many imports and exports run as may: each holds a thread, and others are needed too."""
+
+    status, code, message = 503, "too_many_streams", "Other imports or exports run. Try again later."
+    headers = {"Retry-After": "10"}
+
+
 class RestoreUnfinished(ServiceError):
     """The change feed can't be read: transaction ids began again, so that changes would be missed."""
 

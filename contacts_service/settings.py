@@ -31,6 +31,8 @@ class Settings:
     port: int = 8000
     workers: int = 2
     threads: int = 4
+    import_limit: int = 1024**3
+    """Bytes that the body of an import may have."""
     log_format: str = "auto"
     """``json``, ``text``, or ``auto``: text on a terminal."""
     require_key: bool = False
@@ -51,8 +53,8 @@ class Settings:
                 raise InvalidSetting("DATABASE_URL is no connection URL of PostgreSQL's.") from None
         if not 0.1 <= self.database_timeout <= 600:  # noqa: PLR2004 - PostgreSQL would take 0 ms for no limit.
             raise InvalidSetting("CONTACTS_DATABASE_TIMEOUT must be from 0.1 to 600 seconds.")
-        if self.workers < 1 or self.threads < 1:
-            raise InvalidSetting("WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1.")
+        if min(self.workers, self.threads, self.import_limit) < 1:
+            raise InvalidSetting("WEB_CONCURRENCY, CONTACTS_THREADS and CONTACTS_IMPORT_LIMIT must be at least 1.")
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 - TCP has no more.
             raise InvalidSetting("PORT must be from 0 to 65535.")
         if self.log_format not in {"auto", "json", "text"}:
@@ -93,6 +95,7 @@ class Settings:
             ("port", "PORT", int),
             ("workers", "WEB_CONCURRENCY", int),
             ("threads", "CONTACTS_THREADS", int),
+            ("import_limit", "CONTACTS_IMPORT_LIMIT", int),
             ("log_format", "CONTACTS_LOG_FORMAT", str),
             ("require_key", "CONTACTS_REQUIRE_KEY", _boolean),
             ("first_key", "CONTACTS_FIRST_KEY", str),

@@ -19,7 +19,7 @@ from schemas.examples import ACCOUNT_ID
 from schemas.fields import Choice, Uuid
 
 MATCHED_BY = ["bsuid", "previous_bsuid", "parent_bsuid", "external_id", "phone_number", "phone_variant"]
-_FINDING = ("phone_number", "bsuid", "parent_bsuid", "external_id")
+FINDING = ("phone_number", "bsuid", "parent_bsuid", "external_id")
 
 
 def on_conflict_field() -> Choice:
@@ -27,7 +27,16 @@ def on_conflict_field() -> Choice:
     return Choice("OnConflict", ["report", "merge"], metadata={"description": what, "example": "merge"})
 
 
-class ContactIdentity(Schema):
+class Findable(Schema):
+    """Has an identifier."""
+
+    @validates_schema
+    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
+        if not any(data.get(kind) for kind in FINDING):
+            raise ValidationError(f"Send a {', '.join(FINDING[:-1])} or {FINDING[-1]}.", "phone_number")
+
+
+class ContactIdentity(Findable):
     """Who somebody is, as WhatsApp says."""
 
     EXAMPLE: dict[str, Any] = {
@@ -37,7 +46,7 @@ class ContactIdentity(Schema):
     }
 
     class Meta:
-        json_schema = at_least_one_of(*_FINDING)
+        json_schema = at_least_one_of(*FINDING)
 
     phone_number = phone_number_field(allow_none=True)
     bsuid = bsuid_field()
@@ -47,11 +56,6 @@ class ContactIdentity(Schema):
     profile_name = text_field("What WhatsApp calls the contact.", "John")
     username = text_field("The user's WhatsApp username.", "john.doe")
     avatar_url = avatar_url_field()
-
-    @validates_schema
-    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
-        if not any(data.get(kind) for kind in _FINDING):
-            raise ValidationError(f"Send a {', '.join(_FINDING[:-1])} or {_FINDING[-1]}.", "phone_number")
 
 
 class ContactResolve(ContactIdentity):

@@ -57,8 +57,8 @@ def _any_of(account: Any, values: list[list[Any]]) -> Any:
 
 
 @prepared
-def lock_owners(account: Any, values: list[list[Any]], contact_id: Any) -> Any:
-    """Read and lock the contacts that have or had any of the identifiers, and the one of this id if it isn't None.
+def lock_owners(account: Any, values: list[list[Any]], contact_id: Any, locks: Any) -> Any:
+    """Read the contacts that have or had any of the identifiers, and the one of this id if it isn't None; lock them.
 
     They are locked in the order of their keys, so that transactions that lock several don't wait in a circle.
     """
@@ -67,7 +67,8 @@ def lock_owners(account: Any, values: list[list[Any]], contact_id: Any) -> Any:
         rows |= ContactIdentifier.contact == Contact.select(Contact.pk).where(Contact.id == contact_id)
     owners = ContactIdentifier.select(ContactIdentifier.contact).where(rows)
     contacts = Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS).where(Contact.pk.in_(owners))
-    return database.locked(contacts.order_by(Contact.pk))
+    contacts = contacts.order_by(Contact.pk)
+    return database.locked(contacts) if locks else contacts
 
 
 @prepared

@@ -109,7 +109,7 @@ def learn(
     ``merged`` (ids of contacts that ended). Raises ConcurrentChange.
     """
     owners, contact = _find_owners(account_id, said, contact_id)
-    matches = _matches(owners, said)
+    matches = find_matches(owners, said)
     matched_by = None
     if contact is None:
         if not matches:
@@ -148,7 +148,7 @@ def _find_owners(account_id: str | None, said: Statement, contact_id: str | None
         # A unique key keeps one form from being stored twice, but can't know that two forms are one person.
         database.lock_key(f"{account_id}/{min(said.phone_forms)}")
     account = account_id or NO_ACCOUNT
-    contacts = {contact["pk"]: contact for contact in lock_owners(account, said.identifiers, contact_id)}
+    contacts = {contact["pk"]: contact for contact in lock_owners(account, said.identifiers, contact_id, True)}
     owners = {
         Identifier(kind, contact[kind]): Owner(contact, is_current=True)
         for contact in contacts.values()
@@ -174,7 +174,7 @@ def _find_owners(account_id: str | None, said: Statement, contact_id: str | None
     return owners, contact
 
 
-def _matches(owners: Owners, said: Statement) -> list[tuple[str, Row]]:
+def find_matches(owners: Owners, said: Statement) -> list[tuple[str, Row]]:
     """The contacts that have the identifiers, and by which each was found, the best first."""
     matches: list[tuple[str, Row]] = []
     for kind in ("bsuid", "previous_bsuid", "parent_bsuid", "external_id"):

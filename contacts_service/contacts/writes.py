@@ -68,10 +68,23 @@ def insert(
 
     ``former`` are identifiers that it had before, ``said_at`` is when WhatsApp said so.
     """
+    now = datetime.now(UTC)
+    values = new_contact(account_id, fields, now)
+    created: dict[str, Any] = insert_contact(values)
+    identifiers = {kind: fields.get(kind) for kind in IDENTIFIER_KINDS}
+    store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
+    if values["tags"]:
+        replace_tags(created["pk"], values["tags"])
+    if values["metadata"]:
+        store_terms(created["pk"], account_id, {}, values["metadata"])
+    return created
+
+
+def new_contact(account_id: str | None, fields: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """The columns of a contact that is yet to be stored. Raises ContactUnidentified."""
     if not fields.get("phone_number") and not fields.get("bsuid"):
         raise ContactUnidentified
-    now = datetime.now(UTC)
-    values = {
+    return {
         "id": str(uuid_utils.uuid7()),
         "account_id": account_id,
         "tags": [],
@@ -84,14 +97,6 @@ def insert(
         **fields,
         "search_text": searchable(**{name: fields.get(name) for name in _SEARCHED}),
     }
-    created: dict[str, Any] = insert_contact(values)
-    identifiers = {kind: fields.get(kind) for kind in IDENTIFIER_KINDS}
-    store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
-    if values["tags"]:
-        replace_tags(created["pk"], values["tags"])
-    if values["metadata"]:
-        store_terms(created["pk"], account_id, {}, values["metadata"])
-    return created
 
 
 def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, except_pk: int | None = None) -> None:

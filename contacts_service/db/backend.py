@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
@@ -58,11 +58,23 @@ class Backend:
         """Let the writers of this process into the database one after the other. Raises Unavailable."""
         return nullcontext()
 
+    def is_conflict(self, fault: BaseException) -> bool:  # noqa: ARG002
+        """Whether another transaction is in the way, so that the next attempt may succeed."""
+        return False
+
     def lock_out_writers(self, table: str) -> None:
         """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
 
-    def lock_key(self, key: str) -> None:
-        """Wait until no other transaction holds this key, and hold it until this transaction ends."""
+    def lock_key(self, *keys: str) -> None:
+        """Wait until no other transaction holds these keys, in this order, and hold them until this one ends."""
+
+    def next_keys(self, table: str, count: int) -> range | list[int]:
+        """Reserve primary keys of a table for rows that this transaction inserts, in order."""
+        raise NotImplementedError
+
+    def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert many rows, whose values are as the database wants them."""
+        raise NotImplementedError
 
     def try_lock_key(self, key: str) -> bool:  # noqa: ARG002
         """Hold this key until the transaction ends, or return False if another transaction holds it."""

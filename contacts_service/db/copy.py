@@ -70,7 +70,7 @@ def _fill_from(source: Any, derived: Derived, progress: ProgressBar) -> None:
             with progress(length=total, label="Copying") as bar:
                 for table, columns in tables.items():
                     copied[table] = _Checksum(read.read_rows(source, table, columns), bar)
-                    write.write_rows(target, table, columns, iter(copied[table]))
+                    target.copy_rows(table, columns, iter(copied[table]))
             with progress([*derived.values(), *removed], label="Indexing") as steps:
                 for step in steps:
                     step() if callable(step) else target.execute_sql(step)

@@ -72,18 +72,9 @@ def strip(backend: Any) -> list[str]:
 
 def read_rows(backend: Any, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
     """Read all rows of a table one at a time, as SQLite stores them."""
-    types = dict(
-        backend.execute_sql(f"SELECT attname, format_type(atttypid, NULL) {_COLUMNS} AND relname = %s", [table])
-    )
+    sql = f"SELECT attname, format_type(atttypid, NULL) {_COLUMNS} AND relname = %s"
+    types = dict(backend.execute_sql(sql, [table]))
     values = ", ".join(_CONVERTED.get(types[column], "{}").format(f'"{column}"') for column in columns)
     with backend.cursor().copy(f'COPY (SELECT {values} FROM "{table}") TO STDOUT') as copy:  # noqa: S608  # nosec B608
         copy.set_types(["int8" if types[column] in _INTEGERS else "text" for column in columns])
         yield from copy.rows()
-
-
-def write_rows(backend: Any, table: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
-    """Insert rows, one at a time."""
-    names = ", ".join(f'"{column}"' for column in columns)
-    with backend.cursor().copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
-        for row in rows:
-            copy.write_row(row)

@@ -52,9 +52,3 @@ def read_rows(backend: Any, table: str, columns: list[str]) -> Iterator[tuple[An
     """Read all rows of a table, one at a time."""
     names = ", ".join(f'"{column}"' for column in columns)
     yield from backend.execute_sql(f'SELECT {names} FROM "{table}"')  # noqa: S608  # nosec B608
-
-
-def write_rows(backend: Any, table: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
-    """Insert rows, one at a time."""
-    names, values = ", ".join(f'"{column}"' for column in columns), ", ".join("?" * len(columns))
-    backend.connection().executemany(f'INSERT INTO "{table}" ({names}) VALUES ({values})', rows)  # noqa: S608  # nosec B608

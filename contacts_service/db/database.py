@@ -115,10 +115,12 @@ def close_connection() -> None:
 def _raise_if_fault(error: BaseException) -> None:
     """Raise Unavailable if the database is at fault. What we asked wrongly is a bug and stays as it is."""
     fault: BaseException | None = error
-    while fault is not None and not database.is_fault(fault):
+    while fault is not None and not database.is_fault(fault) and not database.is_conflict(fault):
         fault = fault.__cause__ or fault.__context__  # An error may have followed from the fault.
     if fault is None:
         return
+    if database.is_conflict(fault):
+        raise ConcurrentChange from error
     DATABASE_FAULTS.inc()
     close_connection()  # The next use case begins with a new connection, perhaps to another server.
     if database.lacks_tables(fault):

@@ -2,7 +2,7 @@
 
 import contextlib
 import select
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ _WRONG_STATEMENTS = {"0A", "21", "22", "23", "25", "2D", "3B", "3F", "42", "44"}
 _LACKS_TABLES = {"42P01", "42703", "3F000", "3D000", "42501"}
 # Faults in those classes. Read-only: a standby, or a primary that was told so; transactions that took or waited too
 # long for the server; a prepared statement that exists already, behind a pooler that can't be recognised.
+_CONFLICTS = {"40P01", "23505"}
 _FAULTS = {"25006", "25P03", "25P04", "42P05"}
 
 _CAUSES = {
@@ -143,6 +144,10 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         """The size of a document."""
         return fn.OCTET_LENGTH(document.cast("TEXT"))
 
+    def is_conflict(self, fault: BaseException) -> bool:
+        """Whether it is a deadlock that this transaction has to end, or a unique key that another one got first."""
+        return getattr(fault, "sqlstate", None) in _CONFLICTS
+
     def lacks_tables(self, error: BaseException) -> bool:
         """Whether our tables are gone, as when the database was replaced by another."""
         return isinstance(error, psycopg.Error) and error.sqlstate in _LACKS_TABLES
@@ -176,9 +181,22 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         """Lock the table."""
         self.execute_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
 
-    def lock_key(self, key: str) -> None:
-        """Take an advisory lock."""
-        self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+    def lock_key(self, *keys: str) -> None:
+        """Take advisory locks."""
+        sql = "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(%s AS text[])) AS key"
+        self.execute_sql(sql, ([*keys],))
+
+    def next_keys(self, table: str, count: int) -> list[int]:
+        """Take them from the sequence."""
+        sql = "SELECT nextval(pg_get_serial_sequence(%s, 'pk')) FROM generate_series(1, %s)"
+        return sorted(key for (key,) in self.execute_sql(sql, (table, count)))
+
+    def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Use COPY, which runs triggers too."""
+        sql = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+        with self.connection().cursor() as cursor, cursor.copy(sql) as copy:
+            for row in rows:
+                copy.write_row(row)
 
     def try_lock_key(self, key: str) -> bool:
         """Take an advisory lock if it is free."""

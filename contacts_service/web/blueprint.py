@@ -22,6 +22,7 @@ from contacts_service.web.operation_docs import (
     document_security,
 )
 from contacts_service.web.parser import RequestParser, invalid_request, read_query
+from contacts_service.web.request_buffer import STREAMED
 from schemas.envelope import Answer, null_field
 from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
 from schemas.fields import Choice
@@ -43,10 +44,19 @@ class Blueprint(flask_smorest.Blueprint):
         self._is_open = is_open
         self._without_query: set[str] = set()
         self._conditions: dict[str, tuple[str, ...]] = {}
+        self._produces: dict[str | None, tuple[str, ...]] = {}
         self.before_request(self._check)
 
-    def route(self, rule: str, **options: Any) -> Callable[..., Any]:
-        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names, as are other ids."""
+    def route(
+        self, rule: str, *, is_streamed: bool = False, produces: tuple[str, ...] = (), **options: Any
+    ) -> Callable[..., Any]:
+        """Register a view; ``<id:id>`` in the rule is the id of what the part before it names, as are other ids.
+
+        A view that is streamed reads its body as it comes, and takes no Idempotency-Key. ``produces`` are media types
+        that it may answer beside JSON.
+        """
+        if is_streamed:
+            STREAMED.update(f"{method} {self.url_prefix}{rule}".encode() for method in options["methods"])
         options["parameters"] = [
             {
                 "name": name,
@@ -65,8 +75,10 @@ class Blueprint(flask_smorest.Blueprint):
             if not any(parameter["in"] == "query" for parameter in parameters):
                 self._without_query.add(endpoint)
             self._conditions[endpoint] = documented.get("manual_doc", {}).get("x-conditions", ())
-            view = self.doc(operationId=view.__name__, **({"security": []} if self._is_open else {}))(view)
-            return register(idempotent(view) if options.get("methods") == ["POST"] else view)
+            self._produces[endpoint] = produces
+            own = {**({"security": []} if self._is_open else {}), **({"x-streamed": True} if is_streamed else {})}
+            view = self.doc(operationId=view.__name__, **own)(view)
+            return register(idempotent(view) if options.get("methods") == ["POST"] and not is_streamed else view)
 
         return decorate
 
@@ -76,7 +88,7 @@ class Blueprint(flask_smorest.Blueprint):
         if not self._is_open:
             authenticate(current)
         if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS:
-            _require_json_accepted(current)
+            _require_accepted(current, ("application/json", *self._produces.get(current.endpoint, ())))
         if current.query_string and current.endpoint in self._without_query:
             raise invalid_request({name: ["Unknown field."] for name in read_query(current)} or _NO_QUERY)
         if current.method not in {"GET", "HEAD"}:
@@ -112,13 +124,16 @@ class Blueprint(flask_smorest.Blueprint):
 _NO_QUERY = {"body": ["It takes no query."]}
 
 
-def _require_json_accepted(request: Request) -> None:
-    """Raise NotAcceptable unless JSON is accepted; the most specific range counts (RFC 9110, 12.5.1)."""
+def _require_accepted(request: Request, produced: tuple[str, ...]) -> None:
+    """Raise NotAcceptable unless one of the types is accepted; the most specific range counts (RFC 9110, 12.5.1)."""
     # Parameters such as charset don't make it another type.
     accepted = {name.partition(";")[0].strip().lower(): quality for name, quality in request.accept_mimetypes}
-    matching = [accepted[name] for name in ("application/json", "application/*", "*/*") if name in accepted]
-    if accepted and not (matching and matching[0]):
-        raise NotAcceptable
+    for each in produced:
+        ranges = (each, f"{each.partition('/')[0]}/*", "*/*")
+        matching = [accepted[name] for name in ranges if name in accepted]
+        if not accepted or (matching and matching[0]):
+            return
+    raise NotAcceptable
 
 
 @cache  # apispec would document a schema made twice under two names.

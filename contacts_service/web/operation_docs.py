@@ -44,7 +44,8 @@ def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> D
 
 def document_idempotency(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
     """Say that a POST may be sent again under its Idempotency-Key."""
-    if method == "post":
+    is_streamed = doc_info.get("manual_doc", {}).pop("x-streamed", False)
+    if method == "post" and not is_streamed:
         what = (
             "Within 24 hours the same request with the same key does nothing and answers the first answer again, or "
             "404 `contact_not_found` once the contact that it tells of was deleted."
@@ -123,8 +124,10 @@ def curl_command(method: str, path: str, operation: Doc, parameters: list[Doc]) 
     if operation["security"]:
         command += ' -H "X-API-Key: $CONTACTS_KEY"'  # curl leaves the header out while the variable is empty.
     if "requestBody" in operation:
-        body = json.dumps(operation["requestBody"]["content"]["application/json"]["example"])
-        command += f" -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        content_type, content = next(iter(operation["requestBody"]["content"].items()))
+        body = content["example"]
+        body = body if isinstance(body, str) else json.dumps(body)
+        command += f" -H 'Content-Type: {content_type}' --data-binary {shlex.quote(body)}"
     return command
 
 

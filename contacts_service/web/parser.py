@@ -135,7 +135,7 @@ class IdConverter(BaseConverter):
     """An id in a path. Anything but a UUID is a bad request, not an address that doesn't exist."""
 
     # Not the words that have addresses of their own, so that a wrong method there is 405 and no bad id.
-    regex = r"(?!(?:resolve|duplicates|bulk)\Z)[^/]+"
+    regex = r"(?!(?:resolve|duplicates|bulk|import|export)\Z)[^/]+"
     part_isolating = True
 
     def to_python(self, value: str) -> str:

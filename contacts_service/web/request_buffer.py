@@ -11,6 +11,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IG
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 
+STREAMED: set[bytes] = set()
+"""Method and path of requests that are read as they come; blueprints add theirs."""
+
 
 class RequestBuffer:
     """What was received of one request, and maybe of the next.
@@ -23,6 +26,8 @@ class RequestBuffer:
         self.data = bytearray()
         self.expects_continue = False
         """Whether the client waits for 100 Continue before it sends the body."""
+        self.is_streamed = False
+        """Whether the rest of the body is to be read as it comes, if it isn't here already."""
         self._next = 0  # Where to look on: for the end of the head, then for the next chunk.
         self._end: int | None = None  # Of the request; None while it is unknown, or if the body is chunked.
         self._has_head = False
@@ -52,8 +57,12 @@ class RequestBuffer:
     def _read_head(self, end: int) -> None:
         self._has_head, self._next = True, end
         head = bytes(self.data[: end - 2])
-        if not _CHUNKED.search(head):
-            length = int(found[1]) if (found := _LENGTH.search(head)) else 0
+        is_chunked = _CHUNKED.search(head) is not None
+        length = int(found[1]) if not is_chunked and (found := _LENGTH.search(head)) else 0
+        if head[: head.find(b" HTTP/")].partition(b"?")[0] in STREAMED and (is_chunked or length > MAX_BODY_BYTES):
+            self.is_streamed, self._end = True, end
+            return
+        if not is_chunked:
             self._end = end + (length if length <= MAX_BODY_BYTES else 0)  # A larger body is refused unread.
         is_http_1_0 = b" HTTP/1.0\r\n" in head
         self.expects_continue = not is_http_1_0 and _EXPECTS.search(head) is not None

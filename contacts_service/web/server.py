@@ -23,6 +23,8 @@ from contacts_service.web.envelope import encode, error_body
 from contacts_service.web.request_buffer import RequestBuffer
 
 _REQUEST_SECONDS = 60.0  # From the first byte of a request to its last.
+_SILENCE_SECONDS = 30.0  # Between two parts of a body that a thread reads.
+_MIN_RATE = 10 * 1024  # Bytes that such a client has to send for each second that it makes the thread wait beyond that.
 _CLOSING_SECONDS = 2.0  # For a client to read the last response and close, before we do.
 _MAX_RECEIVED = 64 * 1024  # At once; only requests larger than this count for _MAX_BUFFERED.
 _MAX_BUFFERED = 64 * 1024 * 1024
@@ -39,6 +41,30 @@ class _Buffered(Unreader):
 
     def chunk(self, size_hint: int | None = None) -> NoReturn:  # noqa: ARG002
         raise NoMoreData(b"")
+
+
+class _Streamed(Unreader):
+    """A request whose body a thread reads as it comes."""
+
+    def __init__(self, client: socket.socket) -> None:
+        super().__init__()
+        self._client = client
+        self._waited = self._received = 0.0
+
+    def chunk(self, size_hint: int | None = None) -> bytes:  # noqa: ARG002
+        """Wait for more. Raises TimeoutError for a client that is silent or sends too slowly."""
+        left = _REQUEST_SECONDS + self._received / _MIN_RATE - self._waited
+        if left <= 0:
+            raise TimeoutError
+        began = monotonic()
+        self._client.settimeout(min(left, _SILENCE_SECONDS))
+        try:
+            data = self._client.recv(_MAX_RECEIVED)
+        finally:
+            self._client.settimeout(None)
+            self._waited += monotonic() - began
+        self._received += len(data)
+        return data
 
 
 class Worker(ThreadWorker):
@@ -138,9 +164,16 @@ class Worker(ThreadWorker):
         return sum(len(conn.buffer.data) for conn in self.pending_conns)
 
     def _submit(self, conn: Any) -> None:
+        if conn.buffer.is_streamed:
+            conn.parser.unreader = _Streamed(conn.sock)
         conn.parser.unreader.unread(bytes(conn.buffer.data))
         conn.buffer = None
         super().enqueue_req(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        if isinstance(conn.parser.unreader, _Streamed):
+            req.should_close = lambda: True  # Else the thread would read what is left of the body.
+        return bool(super().handle_request(req, conn))
 
     def _wait(self, conn: Any, waiting: deque[Any], seconds: float) -> None:
         conn.waiting, conn.timeout = waiting, monotonic() + seconds

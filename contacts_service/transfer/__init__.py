@@ -1,0 +1,1 @@
+"""Many contacts at once: import and export."""

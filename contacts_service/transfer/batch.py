@@ -1,0 +1,227 @@
+"""A batch of imported rows, within one transaction: few queries, however many rows.
+
+Contacts are found by the rules of ``identity``. Contacts that exist are locked in the order of their keys, and new
+identifiers are inserted in the order of kind and value; see ``identifiers``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, NamedTuple
+
+from contacts_service.contacts.identifiers import Identifier, find_owners, lock_owners
+from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
+from contacts_service.contacts.metadata_terms import terms_of
+from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT, Contact
+from contacts_service.contacts.writes import change, changed_tags, new_contact
+from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.db.database import ConcurrentChange, database
+from contacts_service.db.fields import JSONText
+from contacts_service.db.merge_patch import bounded_document
+from contacts_service.errors import ContactUnidentified, DocumentTooLarge, InvalidRequest
+from contacts_service.transfer.scratch import Scratch
+
+_MAX_SECONDS = 0.05  # For rows that exist; those that are new are inserted together behind it.
+_PUBLIC = [column.name for column in ALL_COLUMNS]
+_NAMES_OF_MATCHES = {"previous_bsuid": "bsuid", "phone_variant": "phone_number"}
+_INSERTED = [
+    *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
+    *("tags", "marketing_opt_out", "metadata", "search_text", "unread_count", "version"),
+]
+_WRITE_TIME = Contact.created_at.db_value
+
+Errors = dict[str, list[str]]
+
+
+class Row(NamedTuple):
+    """A row of a file."""
+
+    number: int
+    """From 1, behind the header."""
+    source: list[str]
+    """Its cells, or its line, as they came."""
+    fields: dict[str, Any]
+    """Those of ImportRow, unless there are errors."""
+    errors: Errors
+
+
+class Options(NamedTuple):
+    allowed_accounts: AllowedAccounts
+    account_id: str | None
+    """The account of rows that name none."""
+    on_match: str
+
+
+class _Rejected(Exception):
+    def __init__(self, errors: Errors) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class Batch:
+    """The contacts that the rows of a batch are about, as the rows before have left them."""
+
+    def __init__(self, options: Options, scratch: Scratch | None = None) -> None:
+        self._options = options
+        self._scratch = scratch
+        self._owners: dict[str | None, Owners] = {}
+        self._new: dict[int, dict[str, Any]] = {}
+        self._keys: Iterator[int] = iter(())
+
+    def run(self, rows: list[Row]) -> list[tuple[str, Errors]]:
+        """Import as many rows as the time allows, and say what became of each. Raises ConcurrentChange."""
+        began = monotonic()
+        statements = [statement_of({kind: row.fields.get(kind) for kind in IDENTIFIER_KINDS}, None) for row in rows]
+        self._find(rows, statements)
+        outcomes: list[tuple[str, Errors]] = []
+        for row, said in zip(rows, statements, strict=True):
+            try:
+                outcomes.append((self._import(row, said, len(rows)), {}))
+            except _Rejected as error:
+                outcomes.append(("failed", error.errors))
+            except (InvalidRequest, DocumentTooLarge, ContactUnidentified) as error:
+                outcomes.append(("failed", error.errors or {"row": [str(error)]}))
+            if monotonic() - began > _MAX_SECONDS:
+                break
+        self._insert_new()
+        return outcomes
+
+    def _account_of(self, row: Row) -> str | None:
+        """Raises _Rejected."""
+        account_id: str | None = row.fields.get("account_id", self._options.account_id)
+        allowed = self._options.allowed_accounts
+        if row.errors or (allowed is not None and account_id not in allowed):
+            raise _Rejected(row.errors or {"account_id": ["Not one of the accounts that the key is limited to."]})
+        return account_id
+
+    def _find(self, rows: list[Row], statements: list[Statement]) -> None:
+        """Lock the contacts that have or had the identifiers, and learn whose these are."""
+        wanted: dict[str | None, list[dict[str, None]]] = defaultdict(lambda: [{} for _ in IDENTIFIER_KINDS])
+        variants = set()
+        for row, said in zip(rows, statements, strict=True):
+            with suppress(_Rejected):
+                account_id = self._account_of(row)
+                for values, more in zip(wanted[account_id], said.identifiers, strict=True):
+                    values.update(dict.fromkeys(more))
+                if len(said.phone_forms) > 1:
+                    variants.add(f"{account_id}/{min(said.phone_forms)}")
+        if variants and self._scratch is None:  # As identity does for one.
+            database.lock_key(*sorted(variants))
+        for account_id in sorted(wanted, key=str):
+            self._owners[account_id] = owners = {}
+            account, padded = account_id or NO_ACCOUNT, [_padded([*each]) for each in wanted[account_id]]
+            contacts = {each["pk"]: each for each in lock_owners(account, padded, None, self._scratch is None)}
+            for owner in find_owners(account, padded) if contacts else ():
+                if owner["pk"] not in contacts:
+                    raise ConcurrentChange
+                owners[Identifier(owner["kind"], owner["value"])] = Owner(contacts[owner["pk"]], owner["current"])
+            if self._scratch:
+                self._scratch.overlay(account, owners, contacts, wanted[account_id])
+
+    def _import(self, row: Row, said: Statement, count: int) -> str:
+        account_id = self._account_of(row)
+        fields = {name: value for name, value in row.fields.items() if name != "account_id"}
+        matches = find_matches(self._owners[account_id], said)
+        if not matches:
+            self._create(account_id, fields, count)
+            return "created"
+        contact = matches[0][1]
+        named = {_NAMES_OF_MATCHES.get(kind, kind): [f"Belongs to the contact {each['id']}."] for kind, each in matches}
+        if self._options.on_match == "error" or any(each["pk"] != contact["pk"] for _, each in matches):
+            raise _Rejected(named)
+        if self._options.on_match == "skip":
+            return "skipped"
+        changes = _changes(contact, fields, self._owners[account_id], said)
+        if changes:
+            self._change(contact, changes)
+        return "updated" if changes else "unchanged"
+
+    def _create(self, account_id: str | None, fields: dict[str, Any], count: int) -> None:
+        contact = {**dict.fromkeys(_PUBLIC), **new_contact(account_id, fields, datetime.now(UTC))}
+        contact |= {name: JSONText.of(contact[name]) for name in ("tags", "metadata")}
+        if not self._new:
+            self._keys = iter(self._scratch.next_keys(count) if self._scratch else database.next_keys("contact", count))
+        contact["pk"] = next(self._keys)
+        self._new[contact["pk"]] = contact
+        self._own(contact, {})
+
+    def _change(self, contact: dict[str, Any], changes: dict[str, Any]) -> None:
+        replaced = {kind: contact[kind] for kind in IDENTIFIER_KINDS if kind in changes and contact[kind]}
+        if contact["pk"] in self._new:
+            self._insert_new()
+        if self._scratch is None:
+            contact.update(change(contact, changes))
+        else:
+            contact.update({name: JSONText.of(value) if name == "tags" else value for name, value in changes.items()})
+        self._own(contact, replaced)
+
+    def _own(self, contact: dict[str, Any], replaced: dict[str, str]) -> None:
+        """Remember what a contact is found by from now on."""
+        owners = self._owners[contact["account_id"]]
+        for kind, value in replaced.items():
+            if kind in KEPT_KINDS:
+                owners[Identifier(kind, value)] = Owner(contact, is_current=False)
+            else:
+                owners.pop(Identifier(kind, value), None)
+        for kind in IDENTIFIER_KINDS:
+            if contact[kind]:
+                owners[Identifier(kind, contact[kind])] = Owner(contact, is_current=True)
+        if self._scratch:
+            self._scratch.store(contact["account_id"] or NO_ACCOUNT, contact, replaced)
+
+    def _insert_new(self) -> None:
+        """Insert the new contacts, then all that they are found by."""
+        contacts, self._new = [*self._new.values()], {}
+        if not contacts or self._scratch:
+            return
+        identifiers, tags, terms = [], [], []
+        times = [_WRITE_TIME(contact["created_at"]) for contact in contacts]
+        for contact, now in zip(contacts, times, strict=True):
+            pk, account = contact["pk"], contact["account_id"] or NO_ACCOUNT
+            values = [(kind, contact[kind]) for kind in IDENTIFIER_KINDS if contact[kind]]
+            identifiers += [(account, *value, pk, True, now, now) for value in values]
+            tags += [(pk, tag) for tag in contact["tags"].parsed()]
+            terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
+        who = actor.get(), on_behalf_of.get()
+        stored = [
+            [*map(contact.get, _INSERTED), *[_WRITE_TIME(contact["created_at"])] * 2, *who] for contact in contacts
+        ]
+        database.copy_rows("contact", [*_INSERTED, "created_at", "updated_at", "changed_by", "on_behalf_of"], stored)
+        columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
+        database.copy_rows("contact_identifier", columns, sorted(identifiers))
+        if tags:
+            database.copy_rows("contact_tag", ("contact_id", "tag"), tags)
+        if terms:
+            database.copy_rows("contact_metadata", ("term", "contact_id"), terms)
+
+
+def _changes(contact: dict[str, Any], fields: dict[str, Any], owners: Owners, said: Statement) -> dict[str, Any]:
+    """What a row changes of its contact. Raises _Rejected, InvalidRequest, DocumentTooLarge."""
+    changes: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name == "tags":
+            tags = changed_tags(contact["tags"], value, ())
+            changes |= {} if tags is None else {"tags": tags}
+        elif name == "metadata":
+            # Null is a value here, or what was exported could not be imported again.
+            document = bounded_document({**contact["metadata"].parsed(), **value})
+            changes |= {} if document == contact["metadata"] else {"metadata": document}
+        elif value == contact[name] or (name == "marketing_opt_out" and not value):
+            continue
+        elif name == "external_id" and contact["external_id"]:
+            raise _Rejected({name: [f"The contact {contact['id']} has another one, {contact['external_id']}."]})
+        elif (name == "phone_number" and contact[name] in said.phone_forms) or (
+            name in KEPT_KINDS and Identifier(name, value) in owners
+        ):
+            continue  # It is another way to write the number, or one that the contact had before.
+        else:
+            changes[name] = value
+    return changes
+
+
+def _padded(values: list[str]) -> list[str]:
+    """Repeat the last value, so that a query is built for few different numbers of them."""
+    return [*values, *values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values) if values else 0)]

@@ -1,0 +1,79 @@
+"""Reads the contacts that filters choose, in the order of their keys, which is that of their creation.
+
+Few matches are looked up as a list does it. Of many, ranges of keys are read one after the other, and each contact is
+compared with the filters: then no query takes longer than a range does, and none is repeated for each page.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+from peewee import SQL, Select
+
+from contacts_service.contacts.filters import Filters, columns_of_filter, condition
+from contacts_service.contacts.list_queries import Names, Span, read_keys, read_page
+from contacts_service.contacts.search_index import by_row
+from contacts_service.contacts.tables import ALL_COLUMNS, Contact
+from contacts_service.db.database import database, reading
+from contacts_service.db.pages import PAGE_BYTES
+from contacts_service.db.prepared import Row, prepared
+
+_MAX_LOOKED_UP = 100_000
+_PAGE = 1000
+_RANGE = 20_000  # Keys that are compared at once.
+_UNREACHED = SQL(str(10**12))  # See list_queries.
+
+
+def read_contacts(filters: Filters) -> tuple[int, Iterator[list[Row]]]:
+    """Count the contacts that match, and read them in pages that are bounded in bytes too. Runs queries."""
+    total = read_page(filters, Span(1, None, None), "created")[0]
+    names = filters.names
+    if names and total <= _MAX_LOOKED_UP:
+        keys = read_keys(filters, 0, total)[1] if total else []
+        return total, _pages(iter([keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE)]))
+    compared = filters._replace(searches=[by_row(each) for each in filters.searches])
+    return total, _pages(_ranges(compared, dict.fromkeys(sorted(names))))
+
+
+def _ranges(filters: Filters, names: Names) -> Iterator[list[int]]:
+    """Walk all keys, and yield those of contacts that match."""
+    with reading():
+        [(last,)] = database.execute_sql("SELECT COALESCE(MAX(pk), 0) FROM contact")
+    size = _RANGE if names else _PAGE
+    for after in range(0, last, size):
+        with reading():
+            keys = [row["pk"] for row in _list_between(filters, names, after, min(after + size, last))]
+        yield from (keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE))
+
+
+def _pages(chosen: Iterator[list[int]]) -> Iterator[list[Row]]:
+    for keys in chosen:
+        left = keys
+        while left:
+            with reading():
+                sizes = {row["pk"]: row["size"] for row in _list_sizes(left)}
+                before = accumulate((sizes.get(key, 0) for key in left), initial=0)
+                page = [key for key, size in zip(left, before, strict=False) if size < PAGE_BYTES]
+                rows = _list(page)
+            yield rows
+            left = left[len(page) :]
+
+
+@prepared(replan=True)
+def _list_between(filters: Filters, names: Names, after: Any, until: Any) -> Any:
+    """Read the keys behind one and up to another, of contacts that match."""
+    columns = dict.fromkeys([Contact.pk, *[each for name in names for each in columns_of_filter(name)]])
+    near = Contact.select(*columns).where(Contact.pk > after, Contact.pk <= until).limit(_UNREACHED).alias("near")
+    keys = Select([near], [near.c.pk.alias("pk")]).order_by(near.c.pk).bind(database)
+    return keys.where(*[condition(filters, name, near.c) for name in names]) if names else keys
+
+
+@prepared
+def _list_sizes(keys: list[Any]) -> Any:
+    size = database.byte_length(Contact.metadata).alias("size")
+    return Contact.select(Contact.pk, size).where(Contact.pk.in_(keys))
+
+
+@prepared
+def _list(keys: list[Any]) -> Any:
+    return Contact.select(*ALL_COLUMNS).where(Contact.pk.in_(keys)).order_by(Contact.pk)

@@ -1,0 +1,68 @@
+"""What a dry run would have written, so that later rows find what earlier ones would have made of contacts."""
+
+import sqlite3
+from typing import Any
+
+import orjson
+
+from contacts_service.contacts.identifiers import Identifier
+from contacts_service.contacts.identity import Owner, Owners
+from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS
+from contacts_service.db.fields import JSONText
+
+_KEPT = (
+    *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
+    *("tags", "marketing_opt_out", "metadata"),
+)
+
+
+class Scratch:
+    """A temporary database that SQLite moves from memory to a file as it grows, and removes by itself."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database.execute("CREATE TABLE contact (pk INTEGER PRIMARY KEY, document TEXT)")
+        self._database.execute(
+            "CREATE TABLE owner (account, kind, value, pk, current, PRIMARY KEY (account, kind, value)) WITHOUT ROWID"
+        )
+        self._last_key = 0
+
+    def next_keys(self, count: int) -> range:
+        """Keys for contacts that would be new; those of the real database are positive."""
+        self._last_key -= count
+        return range(self._last_key, self._last_key + count)
+
+    def overlay(self, account: str, owners: Owners, contacts: dict[int, Any], values: list[dict[str, None]]) -> None:
+        """Change what was read of the database to what it would be."""
+        for pk, contact in contacts.items():
+            contact.update(self._read(pk))
+        for kind, each in zip(IDENTIFIER_KINDS, values, strict=True):
+            for value in each:
+                found = self._database.execute(
+                    "SELECT pk, current FROM owner WHERE account = ? AND kind = ? AND value = ?", (account, kind, value)
+                ).fetchone()
+                if found:
+                    pk, current = found
+                    owners.pop(Identifier(kind, value), None)
+                    if pk is not None:
+                        contact = contacts[pk] if pk in contacts else contacts.setdefault(pk, self._read(pk))
+                        owners[Identifier(kind, value)] = Owner(contact, bool(current))
+
+    def store(self, account: str, contact: dict[str, Any], replaced: dict[str, str]) -> None:
+        """Remember a contact as it would be, and the identifiers that it would no longer have."""
+        pk = contact["pk"]
+        document = orjson.dumps({name: contact[name] for name in _KEPT}).decode()
+        self._database.execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", (pk, document))
+        owned = [
+            (kind, value, contact["pk"] if kind in KEPT_KINDS else None, False) for kind, value in replaced.items()
+        ]
+        owned += [(kind, contact[kind], pk, True) for kind in IDENTIFIER_KINDS if contact[kind]]
+        for each in owned:
+            self._database.execute("INSERT OR REPLACE INTO owner VALUES (?, ?, ?, ?, ?)", (account, *each))
+
+    def _read(self, pk: int) -> dict[str, Any]:
+        found = self._database.execute("SELECT document FROM contact WHERE pk = ?", (pk,)).fetchone()
+        if found is None:
+            return {}
+        contact = orjson.loads(found[0])
+        return {**contact, "tags": JSONText(contact["tags"]), "metadata": JSONText(contact["metadata"])}

@@ -1,0 +1,92 @@
+"""Use cases of importing and exporting many contacts.
+
+An import commits batches of rows, each in a transaction of its own, so that other writers get their turn.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from contacts_service.contacts.filters import make_filters
+from contacts_service.contacts.writes import to_public
+from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.database import reading, retried, writing
+from contacts_service.transfer.batch import Batch, Errors, Options, Row
+from contacts_service.transfer.export_queries import read_contacts
+from contacts_service.transfer.scratch import Scratch
+
+_BATCH_ROWS, _BATCH_CHARACTERS = 500, 2_000_000
+OUTCOMES = ("created", "updated", "unchanged", "skipped", "failed")
+
+
+def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
+    rows: Iterable[Row],
+    reject: Callable[[Row, Errors], None],
+    *,
+    allowed_accounts: AllowedAccounts,
+    account_id: str | None = None,
+    on_match: str = "update",
+    dry_run: bool = False,
+    on_batch: Callable[[Counter[str]], None] = lambda _: None,
+) -> Counter[str]:
+    """Import rows, and call ``reject`` with each that can't be. Returns how many there were, by what became of them.
+
+    ``account_id`` is that of rows that name none. ``on_batch`` is called with the counts so far. A dry run remembers in
+    a file of its own what it would have written, and holds no lock. Raises AccountForbidden, Unavailable; what was
+    committed before stays.
+    """
+    if account_id is not None:
+        require_account(allowed_accounts, account_id)
+    options = Options(allowed_accounts, account_id, on_match)
+    scratch = Scratch() if dry_run else None
+    counts = Counter(dict.fromkeys(("rows", *OUTCOMES), 0))
+    for batch in _batches(rows):
+        left = batch
+        while left:
+            outcomes = _import_batch(left, options) if scratch is None else _try_batch(left, options, scratch)
+            for row, (outcome, errors) in zip(left, outcomes, strict=False):
+                counts[outcome] += 1
+                if errors:
+                    reject(row, errors)
+            left = left[len(outcomes) :]
+        counts["rows"] += len(batch)
+        on_batch(counts)
+    return counts
+
+
+@retried
+@writing()
+def _import_batch(rows: list[Row], options: Options) -> list[tuple[str, Errors]]:
+    return Batch(options).run(rows)
+
+
+@retried
+@reading()
+def _try_batch(rows: list[Row], options: Options, scratch: Scratch) -> list[tuple[str, Errors]]:
+    return Batch(options, scratch).run(rows)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(map(len, row.source))
+        if len(batch) >= _BATCH_ROWS or size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def export_contacts(allowed_accounts: AllowedAccounts, **filters: Any) -> tuple[int, Iterator[list[dict[str, Any]]]]:
+    """Count the contacts that pass the filters, and read them page by page in the order in which they were created.
+
+    Who exists throughout is read once. Between two pages no connection is held. Raises AccountForbidden,
+    InvalidRequest.
+    """
+    with reading():
+        total, pages = read_contacts(make_filters(allowed_accounts, **filters))
+    now = datetime.now(UTC)
+    return total, ([to_public(row, now) for row in page] for page in pages)

@@ -1,0 +1,72 @@
+"""Writes exports, and the rows that an import rejects."""
+
+import csv
+import io
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import IO, Any
+
+from contacts_service.contacts.tables import ALL_COLUMNS
+from contacts_service.transfer.batch import Errors, Row
+from contacts_service.transfer.cells import protect
+from contacts_service.web.envelope import encode
+from schemas.contact_transfer import MAX_REJECTED
+
+COLUMNS = [*[column.name for column in ALL_COLUMNS], "service_window_open", "service_window_expires_at"]
+_WRITTEN_BY_PEOPLE = ("external_id", "username", "name", "profile_name", "avatar_url", "last_message_preview")
+_IN_MEMORY = 1024 * 1024
+
+
+def as_ndjson(pages: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+    """One JSON object a line."""
+    for page in pages:
+        yield b"".join([encode(contact) + b"\n" for contact in page])
+
+
+def as_csv(pages: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+    """RFC 4180, in UTF-8, with a header."""
+    yield (",".join(COLUMNS) + "\r\n").encode()
+    for page in pages:
+        text = io.StringIO()
+        csv.writer(text).writerows([_cells(contact) for contact in page])
+        yield text.getvalue().encode()
+
+
+def _cells(contact: dict[str, Any]) -> Iterable[Any]:
+    for name in _WRITTEN_BY_PEOPLE:
+        if contact[name]:
+            contact[name] = protect(contact[name])
+    contact["tags"] = protect(",".join(contact["tags"].parsed()))
+    for name, value in contact.items():
+        if isinstance(value, datetime):
+            contact[name] = value.isoformat().replace("+00:00", "Z")
+        elif isinstance(value, bool):
+            contact[name] = "true" if value else "false"
+    return map(contact.__getitem__, COLUMNS)
+
+
+class RejectedRows:
+    """The rows that an import rejects: the first of them for JSON, or all as CSV with a last column ``error``."""
+
+    def __init__(self, header: list[str] | None = None, delimiter: str = ",", *, has_mark: bool = False) -> None:
+        self.first: list[dict[str, Any]] = []
+        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+        self._delimiter = delimiter
+        self._width = len(header or ())
+        if header is not None:
+            self.file.write(b"\xef\xbb\xbf" * has_mark)
+            self._write([*header, "error"])
+
+    def add(self, row: Row, errors: Errors) -> None:
+        if not self._width:
+            if len(self.first) < MAX_REJECTED:
+                self.first.append({"row": row.number, "errors": errors})
+            return
+        cells = [*row.source, *[""] * (self._width - len(row.source))][: self._width]
+        self._write([*cells, " ".join(f"{name}: {' '.join(texts)}" for name, texts in errors.items())])
+
+    def _write(self, cells: list[str]) -> None:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self._delimiter).writerow(cells)
+        self.file.write(text.getvalue().encode(errors="replace"))
