@@ -69,14 +69,14 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
 def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str], remove_tags: list[str]) -> int:
     """Change the contacts that aren't as they shall be. Returns how many."""
     tags: list[tuple[int, JSONText]] = []
-    added: list[dict[str, Any]] = []
+    added: list[tuple[int, str]] = []
     differing = []
     for row in _lock(keys):
         after = changed_tags(row["tags"], add_tags, remove_tags)
         if after is not None:
             tags.append((row["pk"], JSONText.of(after)))
             before = row["tags"].parsed()
-            added += [{"contact": row["pk"], "tag": tag} for tag in after if tag not in before]
+            added += [(row["pk"], tag) for tag in after if tag not in before]
         if after is not None or any(row[name] != value for name, value in changes.items()):
             differing.append(row["pk"])
     if not differing:
@@ -86,8 +86,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     _update([*differing, *[0] * missing], filled, changes, datetime.now(UTC))
     if remove_tags:
         ContactTag.delete().where(ContactTag.contact.in_(differing), ContactTag.tag.in_(remove_tags)).execute()
-    if added:
-        ContactTag.insert_many(added).execute()
+    database.copy_rows("contact_tag", ("contact_id", "tag"), added)
     return len(differing)
 
 
