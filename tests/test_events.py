@@ -43,6 +43,16 @@ OPERATIONS: dict[str, tuple[Callable[[Caller, str, str], Any], Told]] = {
         lambda writer, contact, _: writer.patch(f"/api/contacts/{contact}", {"tags": ["vip"]}, HEADERS),
         [("tagged", ["tags"])],
     ),
+    "POST /api/contacts/import": (
+        lambda writer, _, __: writer.request(
+            "POST",
+            "/api/contacts/import",
+            data=f"phone_number,name,tags\n{NUMBER},A,vip\n",
+            content_type="text/csv",
+            headers=HEADERS,
+        ),
+        [("updated", ["name", "tags"])],
+    ),
     "PUT /api/contacts/{id}/assign": (
         lambda writer, contact, _: writer.put(f"/api/contacts/{contact}/assign", {"user_id": USER}, HEADERS),
         [("assigned", ["assigned_to"])],
