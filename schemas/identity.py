@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, validates_schema
 
 from schemas.contacts import (
+    Consent,
     Contact,
     at_least_one_of,
     avatar_url_field,
@@ -27,7 +28,7 @@ def on_conflict_field() -> Choice:
     return Choice("OnConflict", ["report", "merge"], metadata={"description": what, "example": "merge"})
 
 
-class ContactIdentity(Schema):
+class ContactIdentity(Consent):
     """Who somebody is, as WhatsApp says."""
 
     EXAMPLE: dict[str, Any] = {
