@@ -14,7 +14,7 @@ from schemas.identity import Findable
 MAX_REJECTED = 1000
 IGNORED = {
     *("id", "last_message_at", "last_message_preview", "last_inbound_at", "unread_count", "service_window_open"),
-    *("service_window_expires_at", "created_at", "updated_at", "version", "error"),
+    *("service_window_expires_at", "marketing_opt_out_source", "created_at", "updated_at", "version", "error"),
 }
 """What an export has and only the service writes, and the last column of rejected rows."""
 
