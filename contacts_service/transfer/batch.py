@@ -189,9 +189,6 @@ class Batch:
             terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
         who = actor.get(), on_behalf_of.get()
         stored = [[*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *who] for each in contacts]
-        stored = [
-            [*map(contact.get, _INSERTED), *[_WRITE_TIME(contact["created_at"])] * 2, *who] for contact in contacts
-        ]
         database.copy_rows("contact", [*_INSERTED, *_TIMES, "changed_by", "on_behalf_of"], stored)
         columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
         database.copy_rows("contact_identifier", columns, sorted(identifiers))
