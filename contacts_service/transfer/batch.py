@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any, NamedTuple
 
 from contacts_service.contacts.consent import NOT_SAID, with_consent
@@ -25,7 +24,7 @@ from contacts_service.db.merge_patch import bounded_document
 from contacts_service.errors import ContactUnidentified, DocumentTooLarge, InvalidRequest
 from contacts_service.transfer.scratch import Scratch
 
-_MAX_SECONDS = 0.05  # For rows that exist; those that are new are inserted together behind it.
+_MAX_CHANGED = 100  # Contacts, each with queries of its own; those that are new are inserted together.
 _PUBLIC = [column.name for column in ALL_COLUMNS]
 _NAMES_OF_MATCHES = {"previous_bsuid": "bsuid", "phone_variant": "phone_number"}
 _INSERTED = [
@@ -71,11 +70,11 @@ class Batch:
         self._scratch = scratch
         self._owners: dict[str | None, Owners] = {}
         self._new: dict[int, dict[str, Any]] = {}
+        self._changed = 0
         self._keys: Iterator[int] = iter(())
 
     def run(self, rows: list[Row]) -> list[tuple[str, Errors]]:
-        """Import as many rows as the time allows, and say what became of each. Raises ConcurrentChange."""
-        began = monotonic()
+        """Import rows until many contacts have changed, and say what became of each. Raises ConcurrentChange."""
         statements = [statement_of({kind: row.fields.get(kind) for kind in IDENTIFIER_KINDS}, None) for row in rows]
         self._find(rows, statements)
         outcomes: list[tuple[str, Errors]] = []
@@ -86,7 +85,7 @@ class Batch:
                 outcomes.append(("failed", error.errors))
             except (InvalidRequest, DocumentTooLarge, ContactUnidentified) as error:
                 outcomes.append(("failed", error.errors or {"row": [str(error)]}))
-            if monotonic() - began > _MAX_SECONDS:
+            if self._changed == _MAX_CHANGED:
                 break
         self._insert_new()
         return outcomes
@@ -156,6 +155,7 @@ class Batch:
         if contact["pk"] in self._new:
             self._insert_new()
         if self._scratch is None:
+            self._changed += 1
             contact.update(change(contact, changes))
         else:
             contact.update({name: JSONText.of(value) if name == "tags" else value for name, value in changes.items()})
