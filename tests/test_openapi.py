@@ -105,7 +105,7 @@ def test_every_parameter_and_body_has_an_example_valid_by_its_schema(document: d
             if "requestBody" in operation:
                 contents.append(operation["requestBody"]["content"])
             for content in contents:
-                media = content["application/json"] if "application/json" in content else {"schema": {}, "example": ""}
+                media = content.get("application/json", {"schema": {}, "example": ""})
                 examples = (
                     [media["example"]] if "example" in media else [e["value"] for e in media["examples"].values()]
                 )

@@ -33,7 +33,8 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     """Import rows, and call ``reject`` with each that can't be. Returns how many there were, by what became of them.
 
     ``account_id`` is that of rows that name none. ``on_batch`` is called with the counts so far. A dry run remembers in
-    a file of its own what it would have written, and holds no lock. Raises Unavailable; what was committed before stays.
+    a file of its own what it would have written, and holds no lock. Raises Unavailable; what was committed before
+    stays.
     """
     options = Options(allowed_accounts, account_id, on_match)
     scratch = Scratch() if dry_run else None
