@@ -12,9 +12,10 @@ from schemas.fields import Choice, QueryBoolean, Uuid, UuidOrNone
 from schemas.identity import Findable
 
 MAX_REJECTED = 1000
+ON_MATCH = ("update", "skip", "error")
 IGNORED = {
     *("id", "last_message_at", "last_message_preview", "last_inbound_at", "unread_count", "service_window_open"),
-    *("service_window_expires_at", "created_at", "updated_at", "version", "error"),
+    *("service_window_expires_at", "marketing_opt_out_source", "created_at", "updated_at", "version", "error"),
 }
 """What an export has and only the service writes, and the last column of rejected rows."""
 
@@ -22,8 +23,8 @@ IGNORED = {
 class ImportQuery(Query):
     on_match = Choice(
         "OnMatch",
-        ["update", "skip", "error"],
-        load_default="update",
+        ON_MATCH,
+        load_default=ON_MATCH[0],
         metadata={"description": "What becomes of a row whose contact exists.", "example": "update"},
     )
     account_id = UuidOrNone(

@@ -4,10 +4,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from schemas.constants import MAX_TAGS
+from schemas.constants import CONSENT_SOURCES, MAX_TAGS
 from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
-from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
+from schemas.fields import Choice, JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, UtcDateTime, Uuid
 
 
 def at_least_one_of(*names: str) -> dict[str, Any]:
@@ -20,18 +20,6 @@ def at_least_one_of(*names: str) -> dict[str, Any]:
         "if": {"properties": {name: {"type": "null"} for name in others}},
         "then": {"required": [last], "properties": {last: {"type": "string"}}},
     }
-
-
-class Identified(Schema):
-    """Has a phone number or a bsuid."""
-
-    class Meta:
-        json_schema = at_least_one_of("phone_number", "bsuid")
-
-    @validates_schema
-    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("phone_number") and not data.get("bsuid"):
-            raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
 
 
 HTTP_URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020]+$"
@@ -75,7 +63,27 @@ def phone_number_field(**kwargs: Any) -> PhoneNumber:
     return PhoneNumber(metadata={"description": what, "example": "+1234567890"}, **kwargs)
 
 
-class ContactFields(Schema):
+class Consent(Schema):
+    """May hold a word on marketing."""
+
+    class Meta:
+        json_schema = {"dependentRequired": {"marketing_opt_out_at": ["marketing_opt_out"]}}
+
+    marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
+    marketing_opt_out_at = UtcDateTime(
+        metadata={
+            "description": "When that was said, by default now, which is also the latest. The newest word counts.",
+            "example": "2024-01-01T12:00:00Z",
+        }
+    )
+
+    @validates_schema
+    def _require_word(self, data: dict[str, Any], **_: Any) -> None:
+        if "marketing_opt_out_at" in data and "marketing_opt_out" not in data:
+            raise ValidationError("Send marketing_opt_out with it.", "marketing_opt_out_at")
+
+
+class ContactFields(Consent):
     """What a caller may say of a contact."""
 
     phone_number = phone_number_field(allow_none=True)
@@ -91,13 +99,12 @@ class ContactFields(Schema):
         max_items=MAX_TAGS,
         metadata={"description": "Replaced whole; each counts once.", "example": ["vip"]},
     )
-    marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
     metadata = JsonObject(
         metadata={"description": "Anything the business keeps about a contact.", "example": {"plan": "gold"}}
     )
 
 
-class ContactCreate(Identified, ContactFields):
+class ContactCreate(ContactFields):
     """A new contact, with a phone number or a bsuid."""
 
     EXAMPLE = {
@@ -106,7 +113,16 @@ class ContactCreate(Identified, ContactFields):
         "account_id": ACCOUNT_ID,
         "metadata": {"custom_field": "value"},
     }
+
+    class Meta:
+        json_schema = at_least_one_of("phone_number", "bsuid")
+
     account_id = Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+
+    @validates_schema
+    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.get("phone_number") and not data.get("bsuid"):
+            raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
 
 
 class ContactUpdate(ContactFields):
@@ -155,6 +171,8 @@ class ContactSummary(Answer):
         "assigned_to": USER_ID,
         "tags": ["vip"],
         "marketing_opt_out": False,
+        "marketing_opt_out_at": "2024-01-01T12:00:00Z",
+        "marketing_opt_out_source": "whatsapp",
         "last_message_at": "2024-01-01T12:00:00Z",
         "last_message_preview": "Where is my order?",
         "last_inbound_at": "2024-01-01T12:00:00Z",
@@ -185,7 +203,13 @@ class ContactSummary(Answer):
     external_id = fields.String(required=True, allow_none=True, metadata={"description": "The caller's own key."})
     username = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True)
-    marketing_opt_out = fields.Boolean(required=True)
+    marketing_opt_out = fields.Boolean(required=True, metadata={"description": "Wants no marketing."})
+    marketing_opt_out_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "When that was said; null while nothing was."}
+    )
+    marketing_opt_out_source = Choice(
+        "ConsentSource", CONSENT_SOURCES, required=True, allow_none=True, metadata={"description": "Who said it."}
+    )
     last_message_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata={"description": "When the newest message was written."}
     )

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.contacts import (
+    Consent,
     Contact,
     at_least_one_of,
     avatar_url_field,
@@ -36,7 +37,7 @@ class Findable(Schema):
             raise ValidationError(f"Send a {', '.join(FINDING[:-1])} or {FINDING[-1]}.", "phone_number")
 
 
-class ContactIdentity(Findable):
+class ContactIdentity(Findable, Consent):
     """Who somebody is, as WhatsApp says."""
 
     EXAMPLE: dict[str, Any] = {

@@ -44,13 +44,14 @@ def count_stored() -> int:
 
 
 def posts(caller: Caller) -> dict[str, Any]:
-    """Return the path and the example body of every documented POST."""
+    """Return the path and the example body of every documented POST but the import, which needs no key."""
     contact = caller.create("+19998887777")["id"]
     found = {}
     for path, operations in caller.openapi["paths"].items():
         if operation := operations.get("post"):
             content = operation.get("requestBody", {}).get("content", {})
             found[path.replace("{id}", contact)] = content.get("application/json", {}).get("example")
+    del found["/api/contacts/import"]
     ended, other = (caller.create(f"+1999888776{number}")["id"] for number in range(2))
     found[f"/api/contacts/{contact}/merge"] = {"source_id": ended}
     found["/api/contacts/bulk"] = {"filter": {"ids": contact}, "expected_total": 1, "add_tags": ["new"]}

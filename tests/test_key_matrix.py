@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers.caller import Caller, Response
+from helpers.caller import Caller, Response, example_body
 from helpers.examples import ACCOUNT, FLOW_ID, OTHER_ACCOUNT, UNKNOWN_ID
 from helpers.keys import make_key
 
@@ -40,13 +40,12 @@ def call(caller: Caller, name: str, entity_id: str = UNKNOWN_ID, source_id: str 
     """Call an operation with its documented example body; ``source_id`` is the second contact of a merge."""
     method, path = name.split()
     operation = caller.openapi["paths"][path][method.lower()]
-    body = None
-    if "requestBody" in operation:
-        body = operation["requestBody"]["content"]["application/json"]["example"]
-        body = {**body, **({"source_id": source_id} if "source_id" in body else {})}
+    body = example_body(operation)
+    if "source_id" in body.get("json", {}):
+        body["json"] = {**body["json"], "source_id": source_id}
     for parameter, value in {"id": entity_id, "source_id": source_id, "tag": "vip"}.items():
         path = path.replace(f"{{{parameter}}}", value)
-    return caller.request(method, path, json=body)
+    return caller.request(method, path, **body)
 
 
 def expired_key(app: Flask) -> str:

@@ -15,7 +15,7 @@ from unittest import mock
 import jsonschema
 import pytest
 from flask import Flask
-from helpers.caller import Caller
+from helpers.caller import Caller, example_body
 from helpers.examples import FLOW_ID
 from helpers.service import Service
 
@@ -105,7 +105,7 @@ def test_every_parameter_and_body_has_an_example_valid_by_its_schema(document: d
             if "requestBody" in operation:
                 contents.append(operation["requestBody"]["content"])
             for content in contents:
-                media = content["application/json"]
+                media = content.get("application/json", {"schema": {}, "example": ""})
                 examples = (
                     [media["example"]] if "example" in media else [e["value"] for e in media["examples"].values()]
                 )
@@ -129,7 +129,7 @@ def test_every_operation_documents_its_errors(document: dict[str, Any]) -> None:
             expected |= {414}
         if any(parameter["name"] == "If-Match" for parameter in parameters):
             expected |= {412}
-        if name.startswith("POST"):
+        if name.startswith("POST") and name != "POST /api/contacts/import":  # It needs no Idempotency-Key.
             expected |= {404, 409, 422}
         if name in MAY_CONFLICT:
             expected |= {409}
@@ -213,11 +213,8 @@ def test_every_operation_succeeds_as_the_page_fills_it_in(caller: Caller) -> Non
             value = parameter.get("example", schema.get("example", schema.get("default")))
             if value is not None and parameter["in"] != "path":
                 filled[parameter["in"]][parameter["name"]] = value
-        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-        sent = json.loads(replace(json.dumps(body), replaced))
-        response = caller.request(
-            method.upper(), path, query_string=filled["query"], headers=filled["header"], json=sent
-        )
+        sent = json.loads(replace(json.dumps(example_body(operation)), replaced))
+        response = caller.request(method.upper(), path, query_string=filled["query"], headers=filled["header"], **sent)
         assert response.status in {200, 201}, (method, path, response.body)
         return response.body
 
@@ -233,6 +230,9 @@ def test_every_curl_line_succeeds(service: Service) -> None:
         (sample,) = operation["x-codeSamples"]
         line = re.sub(r"http://127\.0\.0\.1:8000[^ ]*", service.url + path, replace(sample["source"], replaced))
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+        if "application/json" not in operation["responses"].get("200", {}).get("content", {"application/json": None}):
+            assert done.stdout.startswith("id,phone_number,"), line
+            return {"data": None}
         answer: dict[str, Any] = json.loads(done.stdout)
         assert answer["status"] == "success", (line, answer)
         return answer
@@ -245,7 +245,7 @@ def test_document_is_built_once_and_sent_compressed(app: Flask) -> None:
     plain = client.get("/openapi.json")
     compressed = client.get("/openapi.json", headers={"Accept-Encoding": "gzip, br"})
     assert gzip.decompress(compressed.data) == plain.data
-    assert len(compressed.data) * 5 < len(plain.data) < 200_000
+    assert len(compressed.data) * 5 < len(plain.data) < 250_000
     assert (plain.content_encoding, compressed.content_encoding) == (None, "gzip")
     assert plain.headers["ETag"] != compressed.headers["ETag"]
     for response in (plain, compressed):

@@ -22,6 +22,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "PORT": "9000",
         "WEB_CONCURRENCY": "3",
         "CONTACTS_THREADS": "5",
+        "CONTACTS_IMPORT_LIMIT": "1000000",
         "CONTACTS_LOG_FORMAT": "json",
         "CONTACTS_REQUIRE_KEY": "1",
         "CONTACTS_FIRST_KEY": "0123456789abcdef" * 2,
@@ -33,6 +34,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         port=9000,
         workers=3,
         threads=5,
+        import_limit=1_000_000,
         log_format="json",
         require_key=True,
         first_key="0123456789abcdef" * 2,
@@ -64,6 +66,8 @@ def test_database_url_names_a_file_or_a_server(url: str, path: str | None) -> No
         ("PORT", "65536"),
         ("WEB_CONCURRENCY", "0"),
         ("CONTACTS_THREADS", "-1"),
+        ("CONTACTS_IMPORT_LIMIT", "0"),
+        ("CONTACTS_IMPORT_LIMIT", "1G"),
         ("CONTACTS_LOG_FORMAT", "xml"),
         ("CONTACTS_REQUIRE_KEY", "perhaps"),
         ("CONTACTS_DATABASE_TIMEOUT", "0"),
@@ -96,7 +100,7 @@ def test_service_does_not_start_with_an_invalid_setting() -> None:
         check=False,
     )
     assert started.returncode != 0
-    assert "WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1" in started.stderr
+    assert "WEB_CONCURRENCY, CONTACTS_THREADS and CONTACTS_IMPORT_LIMIT must be at least 1" in started.stderr
 
 
 def test_error_of_the_database_url_never_shows_the_password() -> None:

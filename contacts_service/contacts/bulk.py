@@ -6,6 +6,7 @@ from typing import Any
 
 from peewee import Case
 
+from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.list_queries import read_keys
 from contacts_service.contacts.queries import ACTOR_COLUMNS
@@ -70,24 +71,31 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     """Change the contacts that aren't as they shall be. Returns how many."""
     tags: list[tuple[int, JSONText]] = []
     added: list[tuple[int, str]] = []
-    differing = []
+    now = datetime.now(UTC)
+    differing: dict[bool, list[int]] = {True: [], False: []}  # By whether the word on marketing counts.
+    consent: Row = {}
+    others = {name: value for name, value in changes.items() if name not in CONSENT}
     for row in _lock(keys):
         after = changed_tags(row["tags"], add_tags, remove_tags)
         if after is not None:
             tags.append((row["pk"], JSONText.of(after)))
             before = row["tags"].parsed()
             added += [(row["pk"], tag) for tag in after if tag not in before]
-        if after is not None or any(row[name] != value for name, value in changes.items()):
-            differing.append(row["pk"])
-    if not differing:
-        return 0
-    missing = _BATCH - len(differing)  # Filled up, so that the query is built once.
+        counting = with_consent(row, changes, "person", now=now, is_batch=True)
+        has_word = "marketing_opt_out" in counting
+        consent = counting if has_word else consent
+        if after is not None or has_word or any(row[name] != value for name, value in others.items()):
+            differing[has_word].append(row["pk"])
     filled = [*tags, *[(0, JSONText.of([]))] * (_BATCH - len(tags))] if tags else None
-    _update([*differing, *[0] * missing], filled, changes, datetime.now(UTC))
-    if remove_tags:
-        ContactTag.delete().where(ContactTag.contact.in_(differing), ContactTag.tag.in_(remove_tags)).execute()
+    for has_word, changed in differing.items():
+        if changed:
+            missing = _BATCH - len(changed)  # Filled up, so that the query is built once.
+            _update([*changed, *[0] * missing], filled, consent if has_word else others, now)
+    changed = [key for each in differing.values() for key in each]
+    if remove_tags and changed:
+        ContactTag.delete().where(ContactTag.contact.in_(changed), ContactTag.tag.in_(remove_tags)).execute()
     database.copy_rows("contact_tag", ("contact_id", "tag"), added)
-    return len(differing)
+    return len(changed)
 
 
 @prepared
@@ -97,7 +105,7 @@ def _list_tags(keys: list[Any]) -> Any:
 
 @prepared
 def _lock(keys: list[Any]) -> Any:
-    columns = (Contact.pk, Contact.tags, Contact.assigned_to, Contact.marketing_opt_out)
+    columns = (Contact.pk, Contact.tags, Contact.assigned_to, *[getattr(Contact, name) for name in CONSENT])
     return database.locked(Contact.select(*columns).where(Contact.pk.in_(keys)).order_by(Contact.pk))
 
 

@@ -7,6 +7,7 @@ the versions that a contact may have for a write to happen, None for any; the wr
 from typing import Any
 
 from contacts_service.contacts import queries
+from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tombstones import delete_expired_tombstones
@@ -36,7 +37,7 @@ def create_contact(
     """
     require_account(allowed_accounts, account_id)
     try:
-        return to_public(insert(account_id, fields))
+        return to_public(insert(account_id, with_consent(NOT_SAID, fields, "person")))
     except IdentifierTaken as error:
         raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
         raise  # The contact that had the identifier was deleted between the two queries.

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import uuid_utils
 
+from contacts_service.contacts.consent import with_consent
 from contacts_service.contacts.etags import contact_etag
 from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
 from contacts_service.contacts.metadata_terms import store_terms
@@ -43,7 +44,7 @@ SERVICE_WINDOW = timedelta(hours=24)
 _LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
-_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
+_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def update(
     expected: Versions = None,
     merge: bool = False,
 ) -> dict[str, Any]:
-    """Change the given fields; metadata is replaced, or with ``merge`` merged (RFC 7396).
+    """Change the given fields; metadata is replaced, or with ``merge`` merged (RFC 7396). Consent is a person's word.
 
     Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
     """
@@ -133,6 +134,8 @@ def update(
         raise version_mismatch(before)
     if merge and "metadata" in changes:
         changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
+    if "marketing_opt_out" in changes:
+        changes = with_consent(before, changes, "person")
     try:
         return to_public(change(before, changes))
     except IdentifierTaken as error:

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any, NamedTuple
 
+from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.identifiers import Identifier, find_owners, lock_owners
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
 from contacts_service.contacts.metadata_terms import terms_of
@@ -24,13 +24,14 @@ from contacts_service.db.merge_patch import bounded_document
 from contacts_service.errors import ContactUnidentified, DocumentTooLarge, InvalidRequest
 from contacts_service.transfer.scratch import Scratch
 
-_MAX_SECONDS = 0.05  # For rows that exist; those that are new are inserted together behind it.
+_MAX_CHANGED = 100  # Contacts, each with queries of its own; those that are new are inserted together.
 _PUBLIC = [column.name for column in ALL_COLUMNS]
 _NAMES_OF_MATCHES = {"previous_bsuid": "bsuid", "phone_variant": "phone_number"}
 _INSERTED = [
     *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
-    *("tags", "marketing_opt_out", "metadata", "search_text", "unread_count", "version"),
+    *("tags", "marketing_opt_out", "marketing_opt_out_source", "metadata", "search_text", "unread_count", "version"),
 ]
+_TIMES = ("marketing_opt_out_at", "created_at", "updated_at")
 _WRITE_TIME = Contact.created_at.db_value
 
 Errors = dict[str, list[str]]
@@ -69,11 +70,11 @@ class Batch:
         self._scratch = scratch
         self._owners: dict[str | None, Owners] = {}
         self._new: dict[int, dict[str, Any]] = {}
+        self._changed = 0
         self._keys: Iterator[int] = iter(())
 
     def run(self, rows: list[Row]) -> list[tuple[str, Errors]]:
-        """Import as many rows as the time allows, and say what became of each. Raises ConcurrentChange."""
-        began = monotonic()
+        """Import rows until many contacts have changed, and say what became of each. Raises ConcurrentChange."""
         statements = [statement_of({kind: row.fields.get(kind) for kind in IDENTIFIER_KINDS}, None) for row in rows]
         self._find(rows, statements)
         outcomes: list[tuple[str, Errors]] = []
@@ -84,7 +85,7 @@ class Batch:
                 outcomes.append(("failed", error.errors))
             except (InvalidRequest, DocumentTooLarge, ContactUnidentified) as error:
                 outcomes.append(("failed", error.errors or {"row": [str(error)]}))
-            if monotonic() - began > _MAX_SECONDS:
+            if self._changed == _MAX_CHANGED:
                 break
         self._insert_new()
         return outcomes
@@ -140,6 +141,7 @@ class Batch:
         return "updated" if changes else "unchanged"
 
     def _create(self, account_id: str | None, fields: dict[str, Any], count: int) -> None:
+        fields = with_consent(NOT_SAID, fields, "import", is_batch=True)
         contact = {**dict.fromkeys(_PUBLIC), **new_contact(account_id, fields, datetime.now(UTC))}
         contact |= {name: JSONText.of(contact[name]) for name in ("tags", "metadata")}
         if not self._new:
@@ -153,6 +155,7 @@ class Batch:
         if contact["pk"] in self._new:
             self._insert_new()
         if self._scratch is None:
+            self._changed += 1
             contact.update(change(contact, changes))
         else:
             contact.update({name: JSONText.of(value) if name == "tags" else value for name, value in changes.items()})
@@ -178,18 +181,15 @@ class Batch:
         if not contacts or self._scratch:
             return
         identifiers, tags, terms = [], [], []
-        times = [_WRITE_TIME(contact["created_at"]) for contact in contacts]
-        for contact, now in zip(contacts, times, strict=True):
-            pk, account = contact["pk"], contact["account_id"] or NO_ACCOUNT
+        for contact in contacts:
+            pk, account, now = contact["pk"], contact["account_id"] or NO_ACCOUNT, _WRITE_TIME(contact["created_at"])
             values = [(kind, contact[kind]) for kind in IDENTIFIER_KINDS if contact[kind]]
             identifiers += [(account, *value, pk, True, now, now) for value in values]
             tags += [(pk, tag) for tag in contact["tags"].parsed()]
             terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
         who = actor.get(), on_behalf_of.get()
-        stored = [
-            [*map(contact.get, _INSERTED), *[_WRITE_TIME(contact["created_at"])] * 2, *who] for contact in contacts
-        ]
-        database.copy_rows("contact", [*_INSERTED, "created_at", "updated_at", "changed_by", "on_behalf_of"], stored)
+        stored = [[*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *who] for each in contacts]
+        database.copy_rows("contact", [*_INSERTED, *_TIMES, "changed_by", "on_behalf_of"], stored)
         columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
         database.copy_rows("contact_identifier", columns, sorted(identifiers))
         if tags:
@@ -201,7 +201,7 @@ class Batch:
 def _changes(contact: dict[str, Any], fields: dict[str, Any], owners: Owners, said: Statement) -> dict[str, Any]:
     """What a row changes of its contact. Raises _Rejected, InvalidRequest, DocumentTooLarge."""
     changes: dict[str, Any] = {}
-    for name, value in fields.items():
+    for name, value in with_consent(contact, fields, "import", is_batch=True).items():
         if name == "tags":
             tags = changed_tags(contact["tags"], value, ())
             changes |= {} if tags is None else {"tags": tags}
@@ -209,7 +209,7 @@ def _changes(contact: dict[str, Any], fields: dict[str, Any], owners: Owners, sa
             # Null is a value here, or what was exported could not be imported again.
             document = bounded_document({**contact["metadata"].parsed(), **value})
             changes |= {} if document == contact["metadata"] else {"metadata": document}
-        elif value == contact[name] or (name == "marketing_opt_out" and not value):
+        elif value == contact[name]:
             continue
         elif name == "external_id" and contact["external_id"]:
             raise _Rejected({name: [f"The contact {contact['id']} has another one, {contact['external_id']}."]})

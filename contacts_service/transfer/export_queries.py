@@ -19,7 +19,7 @@ from contacts_service.db.pages import PAGE_BYTES
 from contacts_service.db.prepared import Row, prepared
 
 _MAX_LOOKED_UP = 100_000
-_PAGE = 1000
+PAGE = 1000
 _RANGE = 20_000  # Keys that are compared at once.
 _UNREACHED = SQL(str(10**12))  # See list_queries.
 
@@ -30,7 +30,7 @@ def read_contacts(filters: Filters) -> tuple[int, Iterator[list[Row]]]:
     names = filters.names
     if names and total <= _MAX_LOOKED_UP:
         keys = read_keys(filters, 0, total)[1] if total else []
-        return total, _pages(iter([keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE)]))
+        return total, _pages(iter([keys[start : start + PAGE] for start in range(0, len(keys), PAGE)]))
     compared = filters._replace(searches=[by_row(each) for each in filters.searches])
     return total, _pages(_ranges(compared, dict.fromkeys(sorted(names))))
 
@@ -39,11 +39,11 @@ def _ranges(filters: Filters, names: Names) -> Iterator[list[int]]:
     """Walk all keys, and yield those of contacts that match."""
     with reading():
         [(last,)] = database.execute_sql("SELECT COALESCE(MAX(pk), 0) FROM contact")
-    size = _RANGE if names else _PAGE
+    size = _RANGE if names else PAGE
     for after in range(0, last, size):
         with reading():
             keys = [row["pk"] for row in _list_between(filters, names, after, min(after + size, last))]
-        yield from (keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE))
+        yield from (keys[start : start + PAGE] for start in range(0, len(keys), PAGE))
 
 
 def _pages(chosen: Iterator[list[int]]) -> Iterator[list[Row]]:

@@ -1,10 +1,12 @@
 """What a dry run would have written, so that later rows find what earlier ones would have made of contacts."""
 
 import sqlite3
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from contacts_service.contacts.consent import CONSENT
 from contacts_service.contacts.identifiers import Identifier
 from contacts_service.contacts.identity import Owner, Owners
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS
@@ -12,7 +14,7 @@ from contacts_service.db.fields import JSONText
 
 _KEPT = (
     *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
-    *("tags", "marketing_opt_out", "metadata"),
+    *("tags", *CONSENT, "metadata"),
 )
 
 
@@ -64,5 +66,7 @@ class Scratch:
         found = self._database.execute("SELECT document FROM contact WHERE pk = ?", (pk,)).fetchone()
         if found is None:
             return {}
-        contact = orjson.loads(found[0])
-        return {**contact, "tags": JSONText(contact["tags"]), "metadata": JSONText(contact["metadata"])}
+        contact: dict[str, Any] = orjson.loads(found[0])
+        contact |= {name: JSONText(contact[name]) for name in ("tags", "metadata")}
+        at = contact["marketing_opt_out_at"]
+        return {**contact, "marketing_opt_out_at": datetime.fromisoformat(at) if at else None}

@@ -10,7 +10,7 @@ from typing import Any
 
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.writes import to_public
-from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading, retried, writing
 from contacts_service.transfer.batch import Batch, Errors, Options, Row
 from contacts_service.transfer.export_queries import read_contacts
@@ -33,11 +33,9 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     """Import rows, and call ``reject`` with each that can't be. Returns how many there were, by what became of them.
 
     ``account_id`` is that of rows that name none. ``on_batch`` is called with the counts so far. A dry run remembers in
-    a file of its own what it would have written, and holds no lock. Raises AccountForbidden, Unavailable; what was
-    committed before stays.
+    a file of its own what it would have written, and holds no lock. Raises Unavailable; what was committed before
+    stays.
     """
-    if account_id is not None:
-        require_account(allowed_accounts, account_id)
     options = Options(allowed_accounts, account_id, on_match)
     scratch = Scratch() if dry_run else None
     counts = Counter(dict.fromkeys(("rows", *OUTCOMES), 0))

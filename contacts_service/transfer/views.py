@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response, current_app, request
 
+from contacts_service.db.accounts import require_account
 from contacts_service.errors import UnsupportedMediaType
 from contacts_service.transfer import use_cases
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
@@ -34,7 +35,7 @@ _BODY = {
 @blueprint.doc(requestBody=_BODY)
 @blueprint.answers(200, ImportResult)
 @blueprint.alt_response(200, schema=_TEXT, description="The rejected rows", content_type=_CSV, success=True)
-@blueprint.fails("too_many_streams", "unavailable")
+@blueprint.fails("payload_too_large", "unsupported_media_type", "too_many_streams", "unavailable")
 def import_contacts(query: dict[str, Any]) -> Response:
     """Import contacts
 
@@ -54,6 +55,8 @@ def import_contacts(query: dict[str, Any]) -> Response:
     that file. With `dry_run=true` nothing is written, and the counts are those of an import at this moment.
     """
     caller = current_caller()
+    if "account_id" in query:
+        require_account(caller.allowed_accounts, query["account_id"])
     if request.mimetype not in _ROWS:
         raise UnsupportedMediaType(f"Send the body as {_CSV} or {_NDJSON}.")
     with stream_slot():

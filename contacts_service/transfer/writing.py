@@ -49,9 +49,11 @@ def _cells(contact: dict[str, Any]) -> Iterable[Any]:
 class RejectedRows:
     """The rows that an import rejects: the first of them for JSON, or all as CSV with a last column ``error``."""
 
-    def __init__(self, header: list[str] | None = None, delimiter: str = ",", *, has_mark: bool = False) -> None:
+    def __init__(
+        self, header: list[str] | None = None, delimiter: str = ",", *, has_mark: bool = False, file: Any = None
+    ) -> None:
         self.first: list[dict[str, Any]] = []
-        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+        self.file: IO[bytes] = file or tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         self._delimiter = delimiter
         self._width = len(header or ())
         if header is not None:
@@ -64,9 +66,13 @@ class RejectedRows:
                 self.first.append({"row": row.number, "errors": errors})
             return
         cells = [*row.source, *[""] * (self._width - len(row.source))][: self._width]
-        self._write([*cells, " ".join(f"{name}: {' '.join(texts)}" for name, texts in errors.items())])
+        self._write([*cells, error_text(errors)])
 
     def _write(self, cells: list[str]) -> None:
         text = io.StringIO()
         csv.writer(text, delimiter=self._delimiter).writerow(cells)
         self.file.write(text.getvalue().encode(errors="replace"))
+
+
+def error_text(errors: Errors) -> str:
+    return " ".join(f"{name}: {' '.join(texts)}" for name, texts in errors.items())
