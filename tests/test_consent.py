@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from helpers.caller import Caller
+from helpers.concurrency import run_concurrently
 from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from helpers.messages import message
 from hypothesis import HealthCheck, given, settings
@@ -339,3 +341,15 @@ def test_if_match_holds_for_a_word_that_changes_nothing(caller: Caller) -> None:
     assert caller.put(path, said(False, 4), {"If-Match": '"7"'}).status == 412
     assert caller.put(path, said(False, 4), {"If-Match": '"1"'}).headers["ETag"] == '"1"'
     assert caller.put(f"/api/contacts/{UNKNOWN_ID}", said(False, 4)).code == "contact_not_found"
+
+
+def test_newest_of_words_said_at_once_wins(app: Flask) -> None:
+    caller = Caller(app)
+    contact = caller.create(NUMBER)
+    ways = [*SAYING.values()] * 4
+
+    def say(number: int) -> int:
+        return ways[number][0](Caller(app), contact, said(number % 2 == 0, number + 1)).status
+
+    assert {status // 100 for status in run_concurrently(say, len(ways))} == {2}
+    assert consent_of(caller, contact["id"])[:2] == (False, at(len(ways)))
