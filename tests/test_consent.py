@@ -10,7 +10,7 @@ from helpers.caller import Caller
 from helpers.concurrency import run_concurrently
 from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from helpers.messages import message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_changes import changes
 from test_undo_merge import undo
@@ -272,6 +272,8 @@ def merge(caller: Caller, survivor: dict[str, Any], source: dict[str, Any], **bo
     order=st.permutations([1, 2, 3]),
     since=st.none() | st.tuples(st.booleans(), st.integers(4, 5)),
 )
+@example(first=[(True, 1), (False, 3), (True, 2), None], order=[1, 2, 3], since=None)
+@example(first=[(True, 1), (False, 2), (True, 3), (False, 0)], order=[1, 3, 2], since=None)
 def test_merges_undone_in_any_order_give_each_contact_its_own_word(
     caller: Caller, first: list[tuple[bool, int] | None], order: list[int], since: tuple[bool, int] | None
 ) -> None:
