@@ -44,6 +44,8 @@ _LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
 _NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
+ONE_STATEMENT = {"assigned_to", "avatar_url", "marketing_opt_out"}
+"""Columns that ``update`` changes by a single statement."""
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:

@@ -53,6 +53,10 @@ class Backend:
         """Let the writers of this process into the database one after the other. Raises Unavailable."""
         return nullcontext()
 
+    def committing(self) -> AbstractContextManager[None]:
+        """Run a statement that commits by itself, outside of a transaction."""
+        return nullcontext()
+
     def lock_out_writers(self, table: str) -> None:
         """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
 
