@@ -26,6 +26,8 @@ class Backend:
 
     kind: str
     execute_sql: Any
+    connection: Any
+    _log_query: Any
     conversions: ClassVar[dict[type, Any]] = {**dict.fromkeys(_UNCONVERTED), JSONTextField: JSONText}
     """How prepared queries convert what the driver returns, None for not at all; by default by the field."""
 
@@ -78,6 +80,10 @@ class Backend:
         """
         return self.locked(query, skip_locked=True).cte("unlocked", materialized=True)
 
-    def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
-        """Run a query with a plan made for these very values."""
-        return self.execute_sql(sql, parameters)
+    def run_query(self, sql: str, parameters: list[Any], *, replan: bool = False) -> Any:  # noqa: ARG002
+        """Run a query on the driver itself: Peewee's way takes up to 30 µs more.
+
+        ``replan`` has the database make a plan for these very values.
+        """
+        self._log_query(sql, parameters)
+        return self.connection().execute(sql, parameters)

@@ -194,7 +194,7 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
 
     def lock_key(self, key: str) -> None:
         """Take an advisory lock."""
-        self.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+        self.run_query("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
     def try_lock_key(self, key: str) -> bool:
         """Take an advisory lock if it is free."""
@@ -204,10 +204,10 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         """Lock the rows that the query reads."""
         return query.for_update("FOR UPDATE SKIP LOCKED" if skip_locked else "FOR UPDATE")
 
-    def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
-        """Run a query without a prepared statement, whose plan would be for any values."""
+    def run_query(self, sql: str, parameters: list[Any], *, replan: bool = False) -> Any:
+        """Run a query; with ``replan`` without a prepared statement, whose plan would be for any values."""
         self._log_query(sql, parameters)
-        return self.connection().execute(sql, parameters, prepare=False)
+        return self.connection().execute(sql, parameters, prepare=False if replan else None)
 
 
 def _require_utf8(connection: Connection) -> None:

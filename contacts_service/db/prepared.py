@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial, wraps
+from itertools import repeat
 from typing import Any, NoReturn
 
 from peewee import SQL, Alias, Field, Node
@@ -66,7 +67,7 @@ class _Statement:
     """SQL, the source of each of its parameters, and the conversions of its columns."""
 
     def __init__(self, query: Any, *, replan: bool) -> None:
-        self._execute = database.execute_unprepared if replan else database.execute_sql
+        self._execute = partial(database.run_query, replan=replan)
         self._sql, parameters = query.sql()
         # Constants of the query go in front of the arguments' values.
         self._constants = [each for each in parameters if not isinstance(each, _Slot)]
@@ -89,7 +90,7 @@ class _Statement:
         columns: list[Any] = [*zip(*cursor.fetchall(), strict=True)]
         for at, convert in self._converted if columns else ():
             columns[at] = [None if value is None else convert(value) for value in columns[at]]
-        return [dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [*map(dict, map(zip, repeat(self._names), zip(*columns, strict=True)))]
 
 
 def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> Any:
