@@ -9,12 +9,12 @@ from flask import Response
 
 SUMMARY_COLUMNS = (
     "id, phone_number, bsuid, parent_bsuid, external_id, username, name, profile_name, avatar_url, account_id, "
-    "assigned_to, tags, marketing_opt_out, last_message_at, last_message_preview, last_inbound_at, unread_count, "
-    "created_at, updated_at, version"
+    "assigned_to, tags, marketing_opt_out, marketing_opt_out_at, marketing_opt_out_source, last_message_at, "
+    "last_message_preview, last_inbound_at, unread_count, created_at, updated_at, version"
 )
 ALL_COLUMNS = f"{SUMMARY_COLUMNS}, metadata"
 _NO_MESSAGE = "0001-01-01T00:00:00.000000Z"
-_LAST_MESSAGE_AT, _CREATED_AT = 13, 17
+_LAST_MESSAGE_AT, _CREATED_AT = 15, 19
 
 
 def success(data: Any, status: int = 200) -> Response:
@@ -29,7 +29,7 @@ def sort_key(row: tuple[Any, ...]) -> tuple[Any, Any, str]:
 
 def to_summary(row: tuple[Any, ...], driver: ModuleType, now: datetime) -> dict[str, Any]:
     to_json = driver.to_json
-    expires_at = driver.window_end(row[15])
+    expires_at = driver.window_end(row[17])
     return {
         "id": row[0],
         "phone_number": row[1],
@@ -44,13 +44,15 @@ def to_summary(row: tuple[Any, ...], driver: ModuleType, now: datetime) -> dict[
         "assigned_to": row[10],
         "tags": orjson.Fragment(row[11]),
         "marketing_opt_out": bool(row[12]),
-        "last_message_at": to_json(row[13]),
-        "last_message_preview": row[14],
-        "last_inbound_at": to_json(row[15]),
-        "unread_count": row[16],
-        "created_at": to_json(row[17]),
-        "updated_at": to_json(row[18]),
-        "version": row[19],
+        "marketing_opt_out_at": to_json(row[13]),
+        "marketing_opt_out_source": row[14],
+        "last_message_at": to_json(row[15]),
+        "last_message_preview": row[16],
+        "last_inbound_at": to_json(row[17]),
+        "unread_count": row[18],
+        "created_at": to_json(row[19]),
+        "updated_at": to_json(row[20]),
+        "version": row[21],
         "service_window_open": expires_at is not None and now < expires_at,
         "service_window_expires_at": expires_at,
     }
@@ -58,7 +60,7 @@ def to_summary(row: tuple[Any, ...], driver: ModuleType, now: datetime) -> dict[
 
 def to_contact(row: tuple[Any, ...], driver: ModuleType, now: datetime) -> dict[str, Any]:
     contact = to_summary(row, driver, now)
-    contact["metadata"] = orjson.Fragment(row[20])
+    contact["metadata"] = orjson.Fragment(row[22])
     return contact
 
 

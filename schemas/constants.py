@@ -1,5 +1,7 @@
 """Words of the contract that other modules need too. Imports nothing, so that tables may use it."""
 
+CONSENT_SOURCES = ("import", "person", "whatsapp")
+"""Where a word on marketing came from; of the same words at the same time the last of these counts."""
 DUPLICATE_REASONS = ("identity_conflict", "phone_variant")
 EVENT_KINDS = ("created", "updated", "assigned", "tagged", "read", "merged", "unmerged")
 MESSAGE_DIRECTIONS = ("incoming", "outgoing")

@@ -6,10 +6,10 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.constants import MAX_TAGS
 from schemas.contact_list import ContactFilters
-from schemas.contacts import tag_field
+from schemas.contacts import Consent, tag_field
 from schemas.envelope import MAX_COUNT, Answer
 from schemas.examples import CONTACT_ID, USER_ID
-from schemas.fields import Integer, StrictBoolean, UniqueList, Uuid
+from schemas.fields import Integer, UniqueList, Uuid
 
 
 class BulkFilter(ContactFilters):
@@ -23,13 +23,12 @@ class BulkFilter(ContactFilters):
         return ContactFilters().load(data, **kwargs)
 
 
-class BulkSet(Schema):
+class BulkSet(Consent):
     """The fields to set."""
 
     assigned_to = Uuid(
         allow_none=True, metadata={"description": "Who looks after the contacts; null for no one.", "example": USER_ID}
     )
-    marketing_opt_out = StrictBoolean(metadata={"description": "Want no marketing.", "example": True})
 
 
 class ContactBulk(Schema):
@@ -61,5 +60,5 @@ class ContactBulk(Schema):
 
 class BulkResult(Answer):
     EXAMPLE = {"matched": 1, "changed": 1}
-    matched = fields.Integer(strict=True, required=True, metadata={"description": "Contacts that the filter chose."})
-    changed = fields.Integer(strict=True, required=True, metadata={"description": "Those that changed."})
+    matched = fields.Integer(strict=True, metadata={"description": "Contacts that the filter chose."})
+    changed = fields.Integer(strict=True, metadata={"description": "Those that changed."})

@@ -1,13 +1,14 @@
 """A contact: a WhatsApp user that a business communicates with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from schemas.constants import MAX_TAGS
+from schemas.constants import CONSENT_SOURCES, MAX_TAGS
 from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
-from schemas.fields import JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, Uuid
+from schemas.fields import Choice, JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, UtcDateTime, Uuid
 
 
 def at_least_one_of(*names: str) -> dict[str, Any]:
@@ -20,18 +21,6 @@ def at_least_one_of(*names: str) -> dict[str, Any]:
         "if": {"properties": {name: {"type": "null"} for name in others}},
         "then": {"required": [last], "properties": {last: {"type": "string"}}},
     }
-
-
-class Identified(Schema):
-    """Has a phone number or a bsuid."""
-
-    class Meta:
-        json_schema = at_least_one_of("phone_number", "bsuid")
-
-    @validates_schema
-    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("phone_number") and not data.get("bsuid"):
-            raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
 
 
 HTTP_URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020]+$"
@@ -75,7 +64,31 @@ def phone_number_field(**kwargs: Any) -> PhoneNumber:
     return PhoneNumber(metadata={"description": what, "example": "+1234567890"}, **kwargs)
 
 
-class ContactFields(Schema):
+class ConsentTime(UtcDateTime):
+    """The time of a word on marketing, which has to come with it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if data is not None and "marketing_opt_out" not in data:
+            raise ValidationError("Send marketing_opt_out with it.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Consent(Schema):
+    """May hold a word on marketing."""
+
+    class Meta:
+        json_schema = {"dependentRequired": {"marketing_opt_out_at": ["marketing_opt_out"]}}
+
+    marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
+    marketing_opt_out_at = ConsentTime(
+        metadata={
+            "description": "When that was said, by default now, which is also the latest. The newest word counts.",
+            "example": "2024-01-01T12:00:00Z",
+        }
+    )
+
+
+class ContactFields(Consent):
     """What a caller may say of a contact."""
 
     phone_number = phone_number_field(allow_none=True)
@@ -91,13 +104,12 @@ class ContactFields(Schema):
         max_items=MAX_TAGS,
         metadata={"description": "Replaced whole; each counts once.", "example": ["vip"]},
     )
-    marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
     metadata = JsonObject(
         metadata={"description": "Anything the business keeps about a contact.", "example": {"plan": "gold"}}
     )
 
 
-class ContactCreate(Identified, ContactFields):
+class ContactCreate(ContactFields):
     """A new contact, with a phone number or a bsuid."""
 
     EXAMPLE = {
@@ -106,7 +118,16 @@ class ContactCreate(Identified, ContactFields):
         "account_id": ACCOUNT_ID,
         "metadata": {"custom_field": "value"},
     }
+
+    class Meta:
+        json_schema = at_least_one_of("phone_number", "bsuid")
+
     account_id = Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+
+    @validates_schema
+    def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.get("phone_number") and not data.get("bsuid"):
+            raise ValidationError("Send a phone_number or a bsuid.", "phone_number")
 
 
 class ContactUpdate(ContactFields):
@@ -155,6 +176,8 @@ class ContactSummary(Answer):
         "assigned_to": USER_ID,
         "tags": ["vip"],
         "marketing_opt_out": False,
+        "marketing_opt_out_at": "2024-01-01T12:00:00Z",
+        "marketing_opt_out_source": "whatsapp",
         "last_message_at": "2024-01-01T12:00:00Z",
         "last_message_preview": "Where is my order?",
         "last_inbound_at": "2024-01-01T12:00:00Z",
@@ -165,52 +188,48 @@ class ContactSummary(Answer):
         "updated_at": "2024-01-01T12:00:00Z",
         "version": 3,
     }
-    id = fields.UUID(required=True)
-    phone_number = fields.String(required=True, allow_none=True, metadata={"description": "E.164."})
-    name = fields.String(required=True, allow_none=True, metadata={"description": "What people call the contact."})
-    profile_name = fields.String(
-        required=True, allow_none=True, metadata={"description": "What WhatsApp calls the contact."}
-    )
-    avatar_url = fields.String(required=True, allow_none=True)
-    account_id = fields.UUID(required=True, allow_none=True)
-    assigned_to = fields.UUID(
-        required=True, allow_none=True, metadata={"description": "The user who looks after the contact."}
-    )
-    bsuid = fields.String(
-        required=True, allow_none=True, metadata={"description": "WhatsApp's business-scoped user id."}
-    )
+    id = fields.UUID()
+    phone_number = fields.String(allow_none=True, metadata={"description": "E.164."})
+    name = fields.String(allow_none=True, metadata={"description": "What people call the contact."})
+    profile_name = fields.String(allow_none=True, metadata={"description": "What WhatsApp calls the contact."})
+    avatar_url = fields.String(allow_none=True)
+    account_id = fields.UUID(allow_none=True)
+    assigned_to = fields.UUID(allow_none=True, metadata={"description": "The user who looks after the contact."})
+    bsuid = fields.String(allow_none=True, metadata={"description": "WhatsApp's business-scoped user id."})
     parent_bsuid = fields.String(
-        required=True, allow_none=True, metadata={"description": "The one across linked business portfolios."}
+        allow_none=True, metadata={"description": "The one across linked business portfolios."}
     )
-    external_id = fields.String(required=True, allow_none=True, metadata={"description": "The caller's own key."})
-    username = fields.String(required=True, allow_none=True)
-    tags = fields.List(fields.String(), required=True)
-    marketing_opt_out = fields.Boolean(required=True)
+    external_id = fields.String(allow_none=True, metadata={"description": "The caller's own key."})
+    username = fields.String(allow_none=True)
+    tags = fields.List(fields.String())
+    marketing_opt_out = fields.Boolean(metadata={"description": "Wants no marketing."})
+    marketing_opt_out_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "When that was said; null while nothing was."}
+    )
+    marketing_opt_out_source = Choice(
+        "ConsentSource", CONSENT_SOURCES, allow_none=True, metadata={"description": "Who said it."}
+    )
     last_message_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When the newest message was written."}
+        allow_none=True, metadata={"description": "When the newest message was written."}
     )
     last_message_preview = fields.String(
-        required=True, allow_none=True, metadata={"description": "Its text, caption or kind, at most 100 characters."}
+        allow_none=True, metadata={"description": "Its text, caption or kind, at most 100 characters."}
     )
-    last_inbound_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When the contact wrote last."}
-    )
-    unread_count = fields.Integer(
-        strict=True, required=True, metadata={"description": "Incoming messages recorded since mark-read."}
-    )
+    last_inbound_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When the contact wrote last."})
+    unread_count = fields.Integer(strict=True, metadata={"description": "Incoming messages recorded since mark-read."})
     service_window_open = fields.Boolean(
-        required=True, metadata={"description": "Whether the contact wrote within the last 24 hours."}
+        metadata={"description": "Whether the contact wrote within the last 24 hours."}
     )
     service_window_expires_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "24 hours after last_inbound_at."}
+        allow_none=True, metadata={"description": "24 hours after last_inbound_at."}
     )
-    created_at = fields.AwareDateTime(required=True)
-    updated_at = fields.AwareDateTime(required=True)
-    version = fields.Integer(strict=True, required=True, metadata={"description": "Rises with every change."})
+    created_at = fields.AwareDateTime()
+    updated_at = fields.AwareDateTime()
+    version = fields.Integer(strict=True, metadata={"description": "Rises with every change."})
 
 
 class Contact(ContactSummary):
     """A contact, whole."""
 
     EXAMPLE = {**ContactSummary.EXAMPLE, "metadata": {"custom_field": "value"}}
-    metadata = fields.Dict(required=True, keys=fields.String())
+    metadata = fields.Dict(keys=fields.String())

@@ -43,6 +43,8 @@ def test_create_returns_the_contact_and_its_location(caller: Caller) -> None:
         "assigned_to": None,
         "tags": [],
         "marketing_opt_out": False,
+        "marketing_opt_out_at": None,
+        "marketing_opt_out_source": None,
         "last_message_at": None,
         "last_message_preview": None,
         "last_inbound_at": None,
@@ -135,10 +137,12 @@ def test_put_accepts_every_writable_field(caller: Caller) -> None:
         "avatar_url": "HTTPS://example.com/bücher.jpg",
         "tags": ["vip", "New York", "vip"],
         "marketing_opt_out": True,
+        "marketing_opt_out_at": "2024-01-01T12:00:00Z",
         "metadata": {"a": 1},
     }
     changed = caller.put(f"/api/contacts/{contact['id']}", fields).data
     expected = {**contact, **fields, "tags": ["vip", "New York"], "updated_at": changed["updated_at"], "version": 2}
+    expected["marketing_opt_out_source"] = "person"
     assert changed == expected
     assert caller.get(f"/api/contacts/{contact['id']}").data == expected
     assert caller.post("/api/contacts", {**fields, "phone_number": "+1234567899", "bsuid": None}).status == 201

@@ -6,6 +6,7 @@ from typing import Any
 
 from peewee import Case
 
+from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.list_queries import read_keys
 from contacts_service.contacts.queries import change_columns
@@ -66,25 +67,33 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     """Change the contacts that aren't as they shall be. Returns how many."""
     tags: list[tuple[int, JSONText]] = []
     added: list[dict[str, Any]] = []
-    differing = []
-    for row in _lock(keys):
+    differing: dict[bool, list[int]] = {True: [], False: []}  # By whether the word on marketing counts for them.
+    others = {name: value for name, value in changes.items() if name not in CONSENT}
+    all_changes: Row = {}
+    rows = _lock(keys)
+    now = datetime.now(UTC)
+    for row in rows:
         after = changed_tags(row["tags"], add_tags, remove_tags)
         if after is not None:
             tags.append((row["pk"], JSONText.of(after)))
             before = row["tags"].parsed()
             added += [{"contact": row["pk"], "tag": tag} for tag in after if tag not in before]
-        if after is not None or any(row[name] != value for name, value in changes.items()):
-            differing.append(row["pk"])
-    if not differing:
-        return 0
-    missing = _BATCH - len(differing)  # Filled up, so that the query is built once.
+        counting = with_consent(row, changes, "person", now=now, is_batch=True)
+        if has_word := "marketing_opt_out" in counting:
+            all_changes = counting
+        if after is not None or has_word or any(row[name] != value for name, value in others.items()):
+            differing[has_word].append(row["pk"])
     filled = [*tags, *[(0, JSONText.of([]))] * (_BATCH - len(tags))] if tags else None
-    _update([*differing, *[0] * missing], filled, changes, datetime.now(UTC))
-    if remove_tags:
-        ContactTag.delete().where(ContactTag.contact.in_(differing), ContactTag.tag.in_(remove_tags)).execute()
+    for has_word, each in differing.items():
+        if each:
+            missing = _BATCH - len(each)  # Filled up, so that the query is built once.
+            _update([*each, *[0] * missing], filled, all_changes if has_word else others, now)
+    changed = differing[True] + differing[False]
+    if remove_tags and changed:
+        ContactTag.delete().where(ContactTag.contact.in_(changed), ContactTag.tag.in_(remove_tags)).execute()
     if added:
         ContactTag.insert_many(added).execute()
-    return len(differing)
+    return len(changed)
 
 
 @prepared
@@ -94,7 +103,7 @@ def _list_tags(keys: list[Any]) -> Any:
 
 @prepared
 def _lock(keys: list[Any]) -> Any:
-    columns = (Contact.pk, Contact.tags, Contact.assigned_to, Contact.marketing_opt_out)
+    columns = (Contact.pk, Contact.tags, Contact.assigned_to, *[getattr(Contact, name) for name in CONSENT])
     return database.locked(Contact.select(*columns).where(Contact.pk.in_(keys)).order_by(Contact.pk))
 
 

@@ -7,6 +7,7 @@ are in docs/decisions/identifiers.md.
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from contacts_service.contacts.consent import CONSENT, NOT_SAID, with_consent
 from contacts_service.contacts.identifiers import (
     Identifier,
     find_owners,
@@ -40,6 +41,8 @@ class Statement(NamedTuple):
     """When it was said; None for now."""
     identifiers: list[list[str]]
     """All values that are looked for, in the order of IDENTIFIER_KINDS."""
+    consent: Row
+    """The word on marketing, if any; it has a time of its own."""
 
     def is_late(self, *contacts: Row) -> bool:
         """Whether one of the contacts has a newer incoming message."""
@@ -76,14 +79,15 @@ def resolve_contact(
 
 def statement_of(person: dict[str, Any], said_at: datetime | None) -> Statement:
     """Make a statement of the fields of ContactIdentity."""
-    given = {name: value for name, value in person.items() if value}
+    given = {name: value for name, value in person.items() if value and name not in CONSENT}
+    consent = {name: person[name] for name in CONSENT if name in person}
     previous = given.pop("previous_bsuid", None)
     number = given.get("phone_number")
     forms = [number, *(form for form in written_forms(number) if form != number)] if number else []
     previous = None if previous == given.get("bsuid") else previous
     bsuids = [each for each in (given.get("bsuid"), previous) if each]
     others = [[given[kind]] if kind in given else [] for kind in ("parent_bsuid", "external_id")]
-    return Statement(given, previous, forms, said_at, [forms, bsuids, *others])
+    return Statement(given, previous, forms, said_at, [forms, bsuids, *others], consent)
 
 
 def find_or_create(account_id: str | None, said: Statement, *, on_conflict: str) -> tuple[Row, Row]:
@@ -91,7 +95,8 @@ def find_or_create(account_id: str | None, said: Statement, *, on_conflict: str)
     contact, outcome = learn(account_id, said, on_conflict=on_conflict)
     if contact is None:
         former = [Identifier("bsuid", said.previous_bsuid)] if said.previous_bsuid else []
-        contact = insert(account_id, said.given, former=former, said_at=said.at)
+        fields = with_consent(NOT_SAID, {**said.given, **said.consent}, "whatsapp")
+        contact = insert(account_id, fields, former=former, said_at=said.at)
     return contact, outcome
 
 
@@ -190,10 +195,10 @@ def _matches(owners: Owners, said: Statement) -> list[tuple[str, Row]]:
     return matches
 
 
-def _learned(contact: Row, owners: Owners, said: Statement) -> tuple[dict[str, str], list[Identifier]]:
+def _learned(contact: Row, owners: Owners, said: Statement) -> tuple[Row, list[Identifier]]:
     """What a contact learns: columns that change, and identifiers that it has had."""
     is_late = said.is_late(contact)
-    changes = {
+    changes: Row = {
         name: said.given[name]
         for name in _PROFILE_FIELDS
         if name in said.given and said.given[name] != contact[name] and not (is_late and contact[name])
@@ -208,6 +213,8 @@ def _learned(contact: Row, owners: Owners, said: Statement) -> tuple[dict[str, s
                 former.append(Identifier(kind, value))
     if said.previous_bsuid and Identifier("bsuid", said.previous_bsuid) not in owners:
         former.append(Identifier("bsuid", said.previous_bsuid))
+    if said.consent:
+        changes |= with_consent(contact, said.consent, "whatsapp")
     return changes, former
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import uuid_utils
 from peewee import fn
 
+from contacts_service.contacts.consent import CONSENT, rank
 from contacts_service.contacts.events import record_merge
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
@@ -65,6 +66,8 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
         at=datetime.now(UTC),
         actor=actor.get(),
         unread_count=source["unread_count"],
+        survivor_consent=encoded_consent(survivor),
+        source_consent=encoded_consent(source),
         snapshot=snapshot,
         **counts,
     ).execute()
@@ -88,8 +91,8 @@ def merged_columns(survivor: Row, source: Row, values: dict[str, Any] | None = N
         changes["tags"] = list(dict.fromkeys([*tags[0], *tags[1]]))
         if len(changes["tags"]) > MAX_TAGS:
             raise InvalidRequest({"source_id": [f"Together the contacts have more than {MAX_TAGS} tags."]})
-    if source["marketing_opt_out"] and not survivor["marketing_opt_out"]:
-        changes["marketing_opt_out"] = True
+    if rank(source) > rank(survivor):
+        changes |= {name: source[name] for name in CONSENT if source[name] != survivor[name]}
     newest, other = ((row["last_message_at"], row["last_message_key"]) for row in (source, survivor))
     if newest[0] and (other[0] is None or newest > other):
         changes |= {f"last_message_{name}": source[f"last_message_{name}"] for name in ("at", "key", "preview")}
@@ -163,6 +166,10 @@ def encoded(model: Any, row: Row) -> Row:
 
 def decoded(model: Any, row: Row) -> Row:
     return {name: model._meta.combined[name].python_value(value) for name, value in row.items()}  # noqa: SLF001 - The same.
+
+
+def encoded_consent(contact: Row) -> str:
+    return JSONText.of(encoded(Contact, {name: contact[name] for name in CONSENT}))
 
 
 def forget_old_snapshots() -> None:

@@ -33,6 +33,8 @@ class Contact(BaseModel):
     assigned_to = IdField(null=True)
     tags = JSONTextField()
     marketing_opt_out = BooleanField()
+    marketing_opt_out_at = UtcDateTimeField(null=True)  # When that was said; null while nothing was.
+    marketing_opt_out_source = TextField(null=True)
     metadata = JSONTextField()
     search_text = TextField()
     last_message_at = UtcDateTimeField(null=True)
@@ -117,6 +119,9 @@ class ContactMerge(BaseModel):
     messages = IntegerField()
     sessions = IntegerField()
     unread_count = IntegerField()  # The source's part of the survivor's; 0 since the survivor was marked as read.
+    # The words on marketing that the two had, as JSON; see merges/undo.py.
+    survivor_consent = TextField()
+    source_consent = TextField()
     snapshot = JSONTextField(null=True)  # What undoing needs; null when it is too late for that.
 
 
@@ -186,6 +191,8 @@ SUMMARY_COLUMNS = (
     Contact.assigned_to,
     Contact.tags,
     Contact.marketing_opt_out,
+    Contact.marketing_opt_out_at,
+    Contact.marketing_opt_out_source,
     Contact.last_message_at,
     Contact.last_message_preview,
     Contact.last_inbound_at,

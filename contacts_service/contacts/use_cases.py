@@ -7,6 +7,7 @@ the versions that a contact may have for a write to happen, None for any; the wr
 from typing import Any
 
 from contacts_service.contacts import queries
+from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tombstones import delete_expired_tombstones
@@ -37,7 +38,7 @@ def create_contact(
     """
     require_account(allowed_accounts, account_id)
     try:
-        return to_public(insert(account_id, fields))
+        return to_public(insert(account_id, with_consent(NOT_SAID, fields, "person")))
     except IdentifierTaken as error:
         raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
         raise  # The contact that had the identifier was deleted between the two queries.
@@ -60,13 +61,14 @@ def update_contact(contact_id: str, changes: dict[str, Any], **options: Any) -> 
 tag_contact = retried(writing()(tag))
 
 
+@retried
 @writing()
 def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
     """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
     contact = or_not_found(queries.lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     sources = [merge["source_id"] for merge in queries.list_sources(contact["pk"])]
     if not queries.delete_contact(contact_id, allowed_accounts, expected):
-        raise_why_not_written(contact_id, allowed_accounts)
+        raise_why_not_written(contact_id, allowed_accounts, expected)
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
     delete_expired_tombstones()

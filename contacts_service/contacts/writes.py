@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import uuid_utils
 
+from contacts_service.contacts.consent import with_consent
 from contacts_service.contacts.etags import contact_etag
 from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
 from contacts_service.contacts.metadata_terms import store_terms
@@ -44,8 +45,8 @@ _LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _LAST_OPENING = _LAST - SERVICE_WINDOW
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
-_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata"}
-ONE_STATEMENT = {"assigned_to", "avatar_url", "marketing_opt_out"}
+_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
+ONE_STATEMENT = {"assigned_to", "avatar_url"}
 """Columns that ``update`` changes by a single statement."""
 
 
@@ -116,14 +117,14 @@ def update(
     expected: Versions = None,
     merge: bool = False,
 ) -> dict[str, Any]:
-    """Change the given fields; metadata is replaced, or with ``merge`` merged (RFC 7396).
+    """Change the given fields; metadata is replaced, or with ``merge`` merged (RFC 7396). Consent is a person's word.
 
     Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
     """
     if not changes.keys() & _NEED_CONTACT:
         changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
         if changed is None:
-            raise_why_not_written(contact_id, allowed_accounts)
+            raise_why_not_written(contact_id, allowed_accounts, expected)
         if "unread_count" in changes:
             forget_merged_unread(contact_id)
         return to_public(changed)
@@ -132,6 +133,8 @@ def update(
         raise version_mismatch(before)
     if merge and "metadata" in changes:
         changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
+    if "marketing_opt_out" in changes:
+        changes = with_consent(before, changes, "person")
     try:
         return to_public(change(before, changes))
     except IdentifierTaken as error:
@@ -193,9 +196,12 @@ def changed_tags(tags: JSONText, add: Collection[str], remove: Collection[str]) 
     return None if after == before else after
 
 
-def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
-    """Raise ContactNotFound, or VersionMismatch with the contact as it is now."""
-    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
+def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts, expected: Versions) -> NoReturn:
+    """Raise ContactNotFound, or VersionMismatch with the contact as it is now. Raises ConcurrentChange as below."""
+    contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    if expected is None or contact["version"] in expected:
+        raise ConcurrentChange
+    raise version_mismatch(contact)
 
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:

@@ -1,11 +1,13 @@
 """Use case of undoing a merge: the source is back as it was, and what it gave the survivor goes back."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from peewee import chunked, fn
 
+from contacts_service.contacts.consent import rank
 from contacts_service.contacts.events import record_merge
-from contacts_service.contacts.merging import FILLED, UNDO_WINDOW, decoded, moved_keys
+from contacts_service.contacts.merging import FILLED, UNDO_WINDOW, decoded, encoded_consent, moved_keys
 from contacts_service.contacts.queries import Versions, insert_contact, lock_contact
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
@@ -52,7 +54,8 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
     _move_back(source, survivor, snapshot["session_ids"])
     lost, taken = _give_back_identifiers(source, survivor, snapshot["identifiers"])
     # The columns of identifiers follow the table of identifiers, which is right already.
-    changes = {**taken, **_given_back(survivor, before, snapshot), **shown_of_messages(survivor["pk"])}
+    changes = {**taken, **_given_back(survivor, before, snapshot), **_consent_without(merge, survivor)}
+    changes |= shown_of_messages(survivor["pk"])
     changes["unread_count"] = survivor["unread_count"] - merge.unread_count
     record_merge(change({**survivor, **taken}, changes), "unmerged")
     found_by = {"name": source["name"], "tags": source["tags"].parsed(), "metadata": source["metadata"]}
@@ -127,6 +130,23 @@ def _given_back(survivor: Row, before: Row, snapshot: Row) -> Row:
         changes["metadata"] = {key: value for key, value in now.items() if key not in same}
     if "tags" in filled:
         changes["tags"] = [tag for tag in survivor["tags"].parsed() if tag not in snapshot["tags"]]
-    if "marketing_opt_out" in filled:
-        changes["marketing_opt_out"] = False
     return changes
+
+
+def _consent_without(merge: ContactMerge, survivor: Row) -> Row:
+    """What changes of the survivor's word on marketing if the source's is none of it any more."""
+    had, took = merge.survivor_consent, merge.source_consent
+    if _rank(took) <= _rank(had):
+        return {}
+    others = (ContactMerge.survivor == survivor["pk"]) & (ContactMerge.merged_into == survivor["id"])
+    # Later merges found what the survivor took here.
+    ContactMerge.update(survivor_consent=had).where(others, ContactMerge.survivor_consent == took).execute()
+    if encoded_consent(survivor) != took:
+        return {}
+    pairs = ContactMerge.select(ContactMerge.survivor_consent, ContactMerge.source_consent).where(others).tuples()
+    newest = max({had, *(word for pair in pairs for word in pair)}, key=_rank)
+    return decoded(Contact, JSONText(newest).parsed())
+
+
+def _rank(consent: str) -> tuple[Any, ...]:
+    return rank(decoded(Contact, JSONText(consent).parsed()))

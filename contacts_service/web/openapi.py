@@ -69,7 +69,9 @@ class _Converter(OpenAPIConverter):
             described["description"] = cls.__doc__.partition("\n")[0]
         if hasattr(cls, "EXAMPLE"):
             described["examples"] = [cls.EXAMPLE]
-        return {**described, **getattr(cls.Meta, "json_schema", {})}
+        for base in reversed(cls.__mro__):
+            described |= getattr(vars(base).get("Meta"), "json_schema", {})
+        return described
 
 
 class _Plugin(MarshmallowPlugin):

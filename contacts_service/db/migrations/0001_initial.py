@@ -36,7 +36,9 @@ CREATE TABLE contact (
     pk {serial} NOT NULL PRIMARY KEY, id {uuid} NOT NULL, account_id {uuid},
     phone_number TEXT CHECK (substr(phone_number, 1, 1) = '+' AND length(phone_number) BETWEEN 8 AND 16), bsuid TEXT,
     parent_bsuid TEXT, external_id TEXT, username TEXT, name TEXT, profile_name TEXT, avatar_url TEXT,
-    assigned_to {uuid}, tags {json} NOT NULL, marketing_opt_out {boolean} NOT NULL, metadata {json} NOT NULL,
+    assigned_to {uuid}, tags {json} NOT NULL, marketing_opt_out {boolean} NOT NULL, marketing_opt_out_at {time},
+    marketing_opt_out_source TEXT CHECK (marketing_opt_out_source IN ('whatsapp', 'person', 'import')),
+    metadata {json} NOT NULL,
     search_text TEXT NOT NULL, last_message_at {time},
     recency {time} NOT NULL GENERATED ALWAYS AS (COALESCE(last_message_at, '0001-01-01T00:00:00.000000Z')) STORED,
     last_message_key {ordered}, last_message_preview TEXT, last_inbound_at {time}, unread_count INTEGER NOT NULL,
@@ -75,7 +77,7 @@ CREATE INDEX contact_duplicate_contact_b_id ON contact_duplicate (contact_b_id);
 CREATE TABLE contact_merge (
     source_id {uuid} NOT NULL PRIMARY KEY, merged_into {uuid} NOT NULL, survivor_id {bigint} NOT NULL,
     at {time} NOT NULL, actor TEXT, messages INTEGER NOT NULL, sessions INTEGER NOT NULL,
-    unread_count INTEGER NOT NULL, snapshot {json},
+    unread_count INTEGER NOT NULL, survivor_consent TEXT NOT NULL, source_consent TEXT NOT NULL, snapshot {json},
     FOREIGN KEY (survivor_id) REFERENCES contact (pk) ON DELETE CASCADE
 );;
 CREATE INDEX contact_merge_survivor_id ON contact_merge (survivor_id, at DESC);;

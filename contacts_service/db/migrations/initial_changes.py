@@ -33,6 +33,7 @@ _FIELDS = {
     **dict.fromkeys(("profile_name", "avatar_url", "account_id", "assigned_to"), _PLAIN),
     "tags": "COALESCE({row}.tags{text}, '[]')",
     "marketing_opt_out": "COALESCE({row}.marketing_opt_out, {false})",
+    **dict.fromkeys(("marketing_opt_out_at", "marketing_opt_out_source"), _PLAIN),
     "metadata": "COALESCE({row}.metadata{text}, '{{}}')",
 }
 _KIND = """CASE {fields} WHEN '["assigned_to"]' THEN 'assigned' WHEN '["tags"]' THEN 'tagged'
