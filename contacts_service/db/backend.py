@@ -55,7 +55,7 @@ class Backend:
         """Let the writers of this process into the database one after the other. Raises Unavailable."""
         return nullcontext()
 
-    def committing(self) -> AbstractContextManager[None]:
+    def alone(self) -> AbstractContextManager[Any]:
         """Run a statement that commits by itself, outside of a transaction."""
         return nullcontext()
 

@@ -89,7 +89,7 @@ def _use_case(*, writes: bool, one_statement: bool = False) -> Iterator[None]:
         with backend.writer_turn() if writes else nullcontext():
             if backend.is_closed() or backend.is_stale():
                 _open_connection(backend)
-            with nullcontext() if not writes else backend.committing() if one_statement else backend.atomic():
+            with nullcontext() if not writes else backend.alone() if one_statement else backend.atomic():
                 yield
     except _ERRORS as error:
         _raise_if_fault(error)

@@ -109,6 +109,7 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
             # A pooler that ignores options. It may give each transaction another server connection, on which nothing
             # is prepared.
             opened.prepare_threshold = None
+            opened.heeds_options = False
         return opened
 
     def begin(self, isolation_level: str | None = None) -> None:  # noqa: ARG002 - The connection has it.
@@ -123,6 +124,10 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
     def rollback(self) -> None:
         self._state.conn.rollback()
         self._state.conn.autocommit = True
+
+    def alone(self) -> contextlib.AbstractContextManager[Any]:
+        """Run a statement that commits by itself, unless it would run at another isolation level than ours."""
+        return self.committing() if self._state.conn.heeds_options else self.atomic()
 
     @contextlib.contextmanager
     def committing(self) -> Iterator[None]:
