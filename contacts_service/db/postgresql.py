@@ -63,6 +63,7 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         "JSONTEXT": "JSON",
         "ORDEREDTEXT": 'TEXT COLLATE "C"',
     }
+    replanned: ClassVar = {"prepare": False}
     conversions: ClassVar = {**Backend.conversions, UtcDateTimeField: None, BooleanField: None}
 
     def __init__(self, settings: Settings) -> None:
@@ -199,7 +200,7 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
 
     def lock_key(self, key: str) -> None:
         """Take an advisory lock."""
-        self.run_query("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        self.connection().execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
     def try_lock_key(self, key: str) -> bool:
         """Take an advisory lock if it is free."""
@@ -208,11 +209,6 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
     def locked(self, query: Any, *, skip_locked: bool = False) -> Any:
         """Lock the rows that the query reads."""
         return query.for_update("FOR UPDATE SKIP LOCKED" if skip_locked else "FOR UPDATE")
-
-    def run_query(self, sql: str, parameters: list[Any], *, replan: bool = False) -> Any:
-        """Run a query; with ``replan`` without a prepared statement, whose plan would be for any values."""
-        self._log_query(sql, parameters)
-        return self.connection().execute(sql, parameters, prepare=False if replan else None)
 
 
 def _require_utf8(connection: Connection) -> None:

@@ -67,7 +67,7 @@ class _Statement:
     """SQL, the source of each of its parameters, and the conversions of its columns."""
 
     def __init__(self, query: Any, *, replan: bool) -> None:
-        self._execute = partial(database.run_query, replan=replan)
+        self._options = database.replanned if replan else {}
         self._sql, parameters = query.sql()
         # Constants of the query go in front of the arguments' values.
         self._constants = [each for each in parameters if not isinstance(each, _Slot)]
@@ -82,9 +82,10 @@ class _Statement:
 
     def run(self, values: list[Any]) -> list[Row]:
         given = [*self._constants, *values]
-        cursor = self._execute(
-            self._sql, [convert(given[at]) if convert else given[at] for at, convert in self._parameters]
-        )
+        parameters = [convert(given[at]) if convert else given[at] for at, convert in self._parameters]
+        database._log_query(self._sql, parameters)  # noqa: SLF001
+        # On the driver itself: Peewee's way takes up to 30 µs more.
+        cursor = database.connection().execute(self._sql, parameters, **self._options)
         if not self._names:
             return []
         columns: list[Any] = [*zip(*cursor.fetchall(), strict=True)]
