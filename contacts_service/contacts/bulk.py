@@ -9,7 +9,7 @@ from peewee import Case
 from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.list_queries import read_keys
-from contacts_service.contacts.queries import ACTOR_COLUMNS
+from contacts_service.contacts.queries import change_columns
 from contacts_service.contacts.tables import Contact, ContactTag
 from contacts_service.contacts.writes import changed_tags
 from contacts_service.db.accounts import AllowedAccounts
@@ -116,5 +116,5 @@ def _update(keys: list[Any], tags: Any, changes: Row, now: Any) -> Any:
     if tags is not None:
         values["tags"] = Case(Contact.pk, [(key, value.of(Contact.tags)) for key, value in tags], Contact.tags)
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
-    values |= {"updated_at": updated_at, "version": Contact.version + 1, **ACTOR_COLUMNS}
+    values |= {"updated_at": updated_at, "version": Contact.version + 1, **change_columns()}
     return Contact.update(values).where(Contact.pk.in_(keys))

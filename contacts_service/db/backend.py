@@ -27,6 +27,8 @@ class Backend:
 
     kind: str
     execute_sql: Any
+    replanned: ClassVar[dict[str, Any]] = {}
+    """What has the driver ask for a plan made for the very values of a query."""
     conversions: ClassVar[dict[type, Any]] = {**dict.fromkeys(_UNCONVERTED), JSONTextField: JSONText}
     """How prepared queries convert what the driver returns, None for not at all; by default by the field."""
 
@@ -62,6 +64,10 @@ class Backend:
         """Whether another transaction is in the way, so that the next attempt may succeed."""
         return False
 
+    def alone(self) -> AbstractContextManager[Any]:
+        """Run a statement that commits by itself, outside of a transaction."""
+        return nullcontext()
+
     def lock_out_writers(self, table: str) -> None:
         """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
 
@@ -90,7 +96,3 @@ class Backend:
         Materialized, or PostgreSQL might run it again for each row, and skip what it has locked itself.
         """
         return self.locked(query, skip_locked=True).cte("unlocked", materialized=True)
-
-    def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
-        """Run a query with a plan made for these very values."""
-        return self.execute_sql(sql, parameters)

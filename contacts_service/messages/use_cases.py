@@ -162,12 +162,13 @@ def _record(contact: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str,
     now = datetime.now(UTC)
     values = _message_columns(contact, message, now)
     wa_message_id = values["wa_message_id"]
-    recorded: dict[str, Any] | None = queries.insert_message(values)
+    key = _key(contact["account_id"], wa_message_id) if wa_message_id else None
+    recorded: dict[str, Any] | None = queries.insert_message(values, key)
     if recorded is None:
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False
         raise ConcurrentChange  # The first record was deleted with its contact between the two queries.
-    if wa_message_id and (early := queries.take_early_status(_key(contact["account_id"], wa_message_id))):
+    if recorded.pop("has_early_status") and (early := queries.take_early_status(key)):
         lower = queries.lower_statuses(early["status"])
         if queries.advance_status(values["id"], None, early, lower):
             recorded |= early
