@@ -54,7 +54,7 @@ from gunicorn.arbiter import Arbiter  # noqa: E402
 from contacts_service.app import prepare  # noqa: E402
 from contacts_service.metrics import merge_ended_workers  # noqa: E402
 from contacts_service.web.observability import LOGGING  # noqa: E402
-from contacts_service.web.server import adapt_gunicorn, refuse_when_stopped  # noqa: E402
+from contacts_service.web.server import adapt_gunicorn, forget_connections, refuse_when_stopped  # noqa: E402
 
 adapt_gunicorn()
 
@@ -147,8 +147,9 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
-def child_exit(server, worker):  # noqa: ANN001, ANN201, ARG001
-    """Keep what a worker counted that ended."""
+def child_exit(server, worker):  # noqa: ANN001, ANN201
+    """Keep what a worker counted that ended, but not its connections."""
+    forget_connections(worker)
     merge_ended_workers(os.environ["PROMETHEUS_MULTIPROC_DIR"], {os.getpid(), *server.WORKERS})
 
 

@@ -20,6 +20,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 from helpers.databases import Databases
 from helpers.service import Service, call, serve
+from test_observability import workers_of
 
 from contacts_service.settings import MAX_BODY_BYTES
 from contacts_service.web import server
@@ -200,7 +201,7 @@ class LoneWorker(server.Worker):
         self.wait_for_and_dispatch_events(0)
 
     def receiving(self) -> list[Any]:
-        return [conn for conn, phase in self._waiting.items() if phase == server._REST]
+        return [conn for conn, phase in self._waiting.items() if phase == server._REST]  # noqa: SLF001
 
 
 def test_unfinished_request_is_408_in_the_envelope_after_its_time() -> None:
@@ -256,7 +257,7 @@ def test_connection_closed_in_the_same_turn_as_it_sent_is_skipped(monkeypatch: p
             with contextlib.suppress(ConnectionError):
                 client.sendall(HEAD + b"X: " + b"x" * 1000)
         worker.step()
-    assert worker.nr_conns == len(worker._waiting) < 8
+    assert worker.nr_conns == len(worker._waiting) < 8  # noqa: SLF001
 
 
 def test_service_refuses_to_start_with_tls() -> None:
@@ -279,3 +280,25 @@ def test_many_silent_connections_don_t_keep_a_new_one_out() -> None:
             worker.step()
         for client in clients:
             client.close()
+
+
+@pytest.mark.processes
+def test_kept_connections_are_spread_over_the_workers(databases: Databases, tmp_path: Path) -> None:
+    with serve(databases.create("sqlite"), tmp_path) as service, contextlib.ExitStack() as stack:
+        workers = workers_of(service)
+        deadline = time.monotonic() + 60
+        while min(count_of(worker) for worker in workers) < 0:  # A worker that is still starting.
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        before = {worker: count_of(worker) for worker in workers}
+        for _ in range(40):
+            connection = stack.enter_context(connect(service))
+            connection.sendall(WHOLE[0][0])
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert all(count_of(worker) - before[worker] >= 10 for worker in workers), "without it often all are in one"
+
+
+def count_of(worker: int) -> int:
+    """How many sockets a worker has; -1 until it serves, for which it makes an epoll of its own beside the main loop's."""
+    links = [link.readlink().name for link in Path(f"/proc/{worker}/fd").iterdir() if link.is_symlink()]
+    return sum(name.startswith("socket:") for name in links) if links.count("anon_inode:[eventpoll]") > 1 else -1

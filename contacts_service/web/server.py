@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import mmap
 import select
 import socket
 import threading
@@ -29,8 +30,11 @@ _REQUEST_SECONDS = 60.0  # From the first byte of a request to its last.
 _CLOSING_SECONDS = 2.0  # For a client to read the last response and close, before we do.
 _MAX_RECEIVED = 64 * 1024  # At once; only requests larger than this count for _MAX_BUFFERED.
 _MAX_BUFFERED = 64 * 1024 * 1024
+_YIELD_SECONDS = 0.001  # In which a worker that has fewer connections may accept one: the kernel has woken it too.
 _NEXT, _REST, _CLOSE = "the next request", "the rest of a request", "the client to close"
 _ONCE = select.EPOLLIN | select.EPOLLONESHOT
+# How many connections each worker has, plus one, by its age. Made before the workers are forked, which share it.
+_CONNECTIONS = memoryview(mmap.mmap(-1, 256)).cast("I")
 _log = logging.getLogger(__name__)
 
 
@@ -106,15 +110,22 @@ class Worker(ThreadWorker):
     def run(self) -> None:
         for _ in range(self.cfg.threads):
             threading.Thread(target=self._serve, daemon=True).start()
+        self._share_count()
         super().run()
 
+    def _share_count(self) -> None:
+        _CONNECTIONS[self.age % len(_CONNECTIONS)] = self.nr_conns + 1
+
     def accept(self, listener: Any) -> None:
+        if any(0 < count <= self.nr_conns for count in _CONNECTIONS):
+            time.sleep(_YIELD_SECONDS)
         try:
             super().accept(listener)
         except OSError as error:
             if error.errno != errno.EINVAL:  # From accept(2): the socket doesn't listen any more.
                 raise
             self.set_accept_enabled(False)
+        self._share_count()
         if self.nr_conns >= self.worker_connections:
             waiting = list(self._waiting.items())
             idle = [conn for conn, phase in waiting if phase == _NEXT]
@@ -223,10 +234,18 @@ class Worker(ThreadWorker):
         """Close a connection that no thread has, in the main loop."""
         if conn.is_open:
             conn.is_open = False
-            if self._conns.get(conn.descriptor) is conn:  # Else gunicorn closed it, and another has its descriptor.
-                del self._conns[conn.descriptor]
+            if (
+                self._conns.get(descriptor := conn.descriptor) is conn
+            ):  # Else gunicorn closed it, and another has its descriptor.
+                del self._conns[descriptor]
             self.nr_conns -= 1
+            self._share_count()
             conn.close()
+
+
+def forget_connections(worker: Any) -> None:
+    """Have the workers no longer yield to one that ended."""
+    _CONNECTIONS[worker.age % len(_CONNECTIONS)] = 0
 
 
 def refuse_when_stopped(arbiter: Any) -> None:
