@@ -299,6 +299,6 @@ def test_kept_connections_are_spread_over_the_workers(databases: Databases, tmp_
 
 
 def count_of(worker: int) -> int:
-    """How many sockets a worker has; -1 until it serves, for which it makes an epoll of its own beside the main loop's."""
+    """How many sockets a worker has; -1 until it serves, for which it has a second epoll."""
     links = [link.readlink().name for link in Path(f"/proc/{worker}/fd").iterdir() if link.is_symlink()]
     return sum(name.startswith("socket:") for name in links) if links.count("anon_inode:[eventpoll]") > 1 else -1
