@@ -61,7 +61,7 @@ adapt_gunicorn()
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "contacts_service.web.server.Worker"
-logger_class = "contacts_service.web.server.Logger"
+logger_class = "contacts_service.web.server_output.Logger"
 threads = _settings.threads
 timeout = 30  # Seconds after which a worker that shows no sign of life is replaced.
 graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.

@@ -8,14 +8,12 @@ import select
 import socket
 import threading
 import time
-from email.utils import formatdate
-from functools import lru_cache
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, NoReturn
 
 import uuid_utils
-from gunicorn import glogging, util
+from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.parser import RequestParser
@@ -25,6 +23,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 from contacts_service.errors import documented_errors
 from contacts_service.web.envelope import encode, error_body
 from contacts_service.web.request_buffer import RequestBuffer
+from contacts_service.web.server_output import Response, http_date
 
 _REQUEST_SECONDS = 60.0  # From the first byte of a request to its last.
 _CLOSING_SECONDS = 2.0  # For a client to read the last response and close, before we do.
@@ -41,35 +40,8 @@ _log = logging.getLogger(__name__)
 def adapt_gunicorn() -> None:
     """Replace what gunicorn has no setting for: it refuses in our envelope, and spends less on each response."""
     util.write_error = _write_error
-    util.http_date = lambda: _http_date(int(time.time()))
-    wsgi.Response = _Response
-
-
-@lru_cache(maxsize=1)
-def _http_date(second: int) -> str:
-    return formatdate(second, usegmt=True)
-
-
-class Logger(glogging.Logger):
-    """gunicorn's logger without access records: it would make one of each request, and the service logs its own."""
-
-    def access(self, *_: Any) -> None:
-        pass
-
-
-class _Response(wsgi.Response):
-    """A response that is sent by one system call in one packet, if it is one piece."""
-
-    headers_sent: bool
-
-    def write(self, data: bytes) -> None:
-        if self.headers_sent or self._omits_body or self.response_length != len(data):
-            super().write(data)
-            return
-        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
-        head = "".join([*self.default_headers(), fields, "\r\n"])
-        self.headers_sent, self.sent = True, len(data)
-        self.sock.sendall(head.encode("latin-1") + data)
+    util.http_date = http_date
+    wsgi.Response = Response
 
 
 class _Buffered(Unreader):
