@@ -20,7 +20,6 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 from helpers.databases import Databases
 from helpers.service import Service, call, serve
-from test_observability import workers_of
 
 from contacts_service.settings import MAX_BODY_BYTES
 from contacts_service.web import server
@@ -282,23 +281,19 @@ def test_many_silent_connections_don_t_keep_a_new_one_out() -> None:
             client.close()
 
 
-@pytest.mark.processes
-def test_kept_connections_are_spread_over_the_workers(databases: Databases, tmp_path: Path) -> None:
-    with serve(databases.create("sqlite"), tmp_path) as service, contextlib.ExitStack() as stack:
-        workers = workers_of(service)
-        deadline = time.monotonic() + 60
-        while min(count_of(worker) for worker in workers) < 0:  # A worker that is still starting.
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        before = {worker: count_of(worker) for worker in workers}
-        for _ in range(40):
-            connection = stack.enter_context(connect(service))
-            connection.sendall(WHOLE[0][0])
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
-        assert all(count_of(worker) - before[worker] >= 10 for worker in workers), "without it often all are in one"
-
-
-def count_of(worker: int) -> int:
-    """How many sockets a worker has; -1 until it serves, for which it has a second epoll."""
-    links = [link.readlink().name for link in Path(f"/proc/{worker}/fd").iterdir() if link.is_symlink()]
-    return sum(name.startswith("socket:") for name in links) if links.count("anon_inode:[eventpoll]") > 1 else -1
+def test_worker_accepts_behind_one_that_has_fewer_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = LoneWorker()
+    clients = [worker.connect()[1] for _ in range(2)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        clients.append(socket.create_connection(listener.getsockname()))
+        monkeypatch.setattr(server.time, "sleep", lambda _: listener.accept()[0].close())
+        monkeypatch.setattr(server, "_CONNECTIONS", [3, 2, 0])  # This one has two, the other one.
+        worker.accept(listener)
+        assert worker.nr_conns == 2, "the other took it"
+        monkeypatch.setattr(server, "_CONNECTIONS", [3, 4, 0])
+        clients.append(socket.create_connection(listener.getsockname()))
+        worker.accept(listener)
+        assert worker.nr_conns == 3
+    for client in clients:
+        client.close()
