@@ -239,8 +239,9 @@ class Worker(ThreadWorker):
         """Close a connection that no thread has, in the main loop."""
         if conn.is_open:
             conn.is_open = False
-            if self._conns.get(conn.descriptor) is conn:  # Else gunicorn closed it, and another has its descriptor.
-                del self._conns[conn.descriptor]
+            descriptor = conn.descriptor
+            if self._conns.get(descriptor) is conn:  # Else gunicorn closed it, and another has its descriptor.
+                del self._conns[descriptor]
             self.nr_conns -= 1
             self._share_count()
             conn.close()
