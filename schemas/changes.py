@@ -23,10 +23,7 @@ class ChangesQuery(Query):
         min_value=1, max_value=500, load_default=100, metadata={"description": "Items per page.", "example": 100}
     )
     account_id = UuidOrNone(
-        metadata={
-            "description": "Only contacts of this WhatsApp account; none: of no account.",
-            "example": ACCOUNT_ID,
-        }
+        metadata={"description": "Only contacts of this WhatsApp account; none: of no account.", "example": ACCOUNT_ID}
     )
 
 
@@ -34,20 +31,18 @@ class ContactChange(Answer):
     """A contact as it is now, or that it is gone."""
 
     EXAMPLE = {"id": Contact.EXAMPLE["id"], "deleted": False, "merged_into": None, "contact": Contact.EXAMPLE}
-    id = fields.UUID(required=True)
-    deleted = fields.Boolean(required=True, metadata={"description": "Whether it was deleted or merged."})
+    id = fields.UUID()
+    deleted = fields.Boolean(metadata={"description": "Whether it was deleted or merged."})
     merged_into = fields.UUID(
-        required=True,
-        allow_none=True,
-        metadata={"description": "The contact that it was merged into; null once that is deleted."},
+        allow_none=True, metadata={"description": "The contact that it was merged into; null once that is deleted."}
     )
-    contact = fields.Nested(Contact, required=True, allow_none=True, metadata={"description": "Null when deleted."})
+    contact = fields.Nested(Contact, allow_none=True, metadata={"description": "Null when deleted."})
 
 
 class ChangePage(Answer):
     """Changes in the order of each contact's last change."""
 
     EXAMPLE = {"items": [ContactChange.EXAMPLE], "next": _NEXT, "has_more": False}
-    items = fields.List(fields.Nested(ContactChange), required=True)
-    next = fields.String(required=True, metadata={"description": "Send it as after, also when there is no more now."})
-    has_more = fields.Boolean(required=True, metadata={"description": "Whether to ask again at once."})
+    items = fields.List(fields.Nested(ContactChange))
+    next = fields.String(metadata={"description": "Send it as after, also when there is no more now."})
+    has_more = fields.Boolean(metadata={"description": "Whether to ask again at once."})

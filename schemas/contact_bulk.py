@@ -60,5 +60,5 @@ class ContactBulk(Schema):
 
 class BulkResult(Answer):
     EXAMPLE = {"matched": 1, "changed": 1}
-    matched = fields.Integer(strict=True, required=True, metadata={"description": "Contacts that the filter chose."})
-    changed = fields.Integer(strict=True, required=True, metadata={"description": "Those that changed."})
+    matched = fields.Integer(strict=True, metadata={"description": "Contacts that the filter chose."})
+    changed = fields.Integer(strict=True, metadata={"description": "Those that changed."})

@@ -183,58 +183,48 @@ class ContactSummary(Answer):
         "updated_at": "2024-01-01T12:00:00Z",
         "version": 3,
     }
-    id = fields.UUID(required=True)
-    phone_number = fields.String(required=True, allow_none=True, metadata={"description": "E.164."})
-    name = fields.String(required=True, allow_none=True, metadata={"description": "What people call the contact."})
-    profile_name = fields.String(
-        required=True, allow_none=True, metadata={"description": "What WhatsApp calls the contact."}
-    )
-    avatar_url = fields.String(required=True, allow_none=True)
-    account_id = fields.UUID(required=True, allow_none=True)
-    assigned_to = fields.UUID(
-        required=True, allow_none=True, metadata={"description": "The user who looks after the contact."}
-    )
-    bsuid = fields.String(
-        required=True, allow_none=True, metadata={"description": "WhatsApp's business-scoped user id."}
-    )
+    id = fields.UUID()
+    phone_number = fields.String(allow_none=True, metadata={"description": "E.164."})
+    name = fields.String(allow_none=True, metadata={"description": "What people call the contact."})
+    profile_name = fields.String(allow_none=True, metadata={"description": "What WhatsApp calls the contact."})
+    avatar_url = fields.String(allow_none=True)
+    account_id = fields.UUID(allow_none=True)
+    assigned_to = fields.UUID(allow_none=True, metadata={"description": "The user who looks after the contact."})
+    bsuid = fields.String(allow_none=True, metadata={"description": "WhatsApp's business-scoped user id."})
     parent_bsuid = fields.String(
-        required=True, allow_none=True, metadata={"description": "The one across linked business portfolios."}
+        allow_none=True, metadata={"description": "The one across linked business portfolios."}
     )
-    external_id = fields.String(required=True, allow_none=True, metadata={"description": "The caller's own key."})
-    username = fields.String(required=True, allow_none=True)
-    tags = fields.List(fields.String(), required=True)
-    marketing_opt_out = fields.Boolean(required=True, metadata={"description": "Wants no marketing."})
+    external_id = fields.String(allow_none=True, metadata={"description": "The caller's own key."})
+    username = fields.String(allow_none=True)
+    tags = fields.List(fields.String())
+    marketing_opt_out = fields.Boolean(metadata={"description": "Wants no marketing."})
     marketing_opt_out_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When that was said; null while nothing was."}
+        allow_none=True, metadata={"description": "When that was said; null while nothing was."}
     )
     marketing_opt_out_source = Choice(
-        "ConsentSource", CONSENT_SOURCES, required=True, allow_none=True, metadata={"description": "Who said it."}
+        "ConsentSource", CONSENT_SOURCES, allow_none=True, metadata={"description": "Who said it."}
     )
     last_message_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When the newest message was written."}
+        allow_none=True, metadata={"description": "When the newest message was written."}
     )
     last_message_preview = fields.String(
-        required=True, allow_none=True, metadata={"description": "Its text, caption or kind, at most 100 characters."}
+        allow_none=True, metadata={"description": "Its text, caption or kind, at most 100 characters."}
     )
-    last_inbound_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When the contact wrote last."}
-    )
-    unread_count = fields.Integer(
-        strict=True, required=True, metadata={"description": "Incoming messages recorded since mark-read."}
-    )
+    last_inbound_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When the contact wrote last."})
+    unread_count = fields.Integer(strict=True, metadata={"description": "Incoming messages recorded since mark-read."})
     service_window_open = fields.Boolean(
-        required=True, metadata={"description": "Whether the contact wrote within the last 24 hours."}
+        metadata={"description": "Whether the contact wrote within the last 24 hours."}
     )
     service_window_expires_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "24 hours after last_inbound_at."}
+        allow_none=True, metadata={"description": "24 hours after last_inbound_at."}
     )
-    created_at = fields.AwareDateTime(required=True)
-    updated_at = fields.AwareDateTime(required=True)
-    version = fields.Integer(strict=True, required=True, metadata={"description": "Rises with every change."})
+    created_at = fields.AwareDateTime()
+    updated_at = fields.AwareDateTime()
+    version = fields.Integer(strict=True, metadata={"description": "Rises with every change."})
 
 
 class Contact(ContactSummary):
     """A contact, whole."""
 
     EXAMPLE = {**ContactSummary.EXAMPLE, "metadata": {"custom_field": "value"}}
-    metadata = fields.Dict(required=True, keys=fields.String())
+    metadata = fields.Dict(keys=fields.String())

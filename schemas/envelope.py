@@ -23,30 +23,37 @@ def _visiting(query: type[Query], sent: frozenset[str]) -> Query:
 
 
 class Answer(Schema):
-    """An answer may grow: a caller ignores fields that it doesn't know."""
+    """An answer always holds its fields, and may grow: a caller ignores those that it doesn't know."""
+
+    OPTIONAL: frozenset[str] = frozenset()
 
     class Meta:
         unknown = EXCLUDE
 
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.required = field_name not in self.OPTIONAL
+
 
 def null_field() -> fields.Raw:
     """Without a type in the OpenAPI document: of those that hold only null, client generators make code that fails."""
-    return fields.Raw(required=True, allow_none=True, metadata={"description": "Always null."})
+    return fields.Raw(allow_none=True, metadata={"description": "Always null."})
 
 
 class ErrorAnswer(Answer):
     """What every answer but a success looks like."""
 
-    status = Choice("ErrorStatus", ["error"], required=True)
-    message = fields.String(required=True, metadata={"description": "What went wrong, for a person."})
+    OPTIONAL = frozenset({"errors", "current"})
+
+    status = Choice("ErrorStatus", ["error"])
+    message = fields.String(metadata={"description": "What went wrong, for a person."})
     data = null_field()
-    code = fields.String(required=True, metadata={"description": "What went wrong, for a program."})
+    code = fields.String(metadata={"description": "What went wrong, for a program."})
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
         metadata={"description": "Texts for each field at fault; fields inside others are joined by dots."},
     )
-    request_id = fields.String(required=True, metadata={"description": "The X-Request-ID of this answer."})
+    request_id = fields.String(metadata={"description": "The X-Request-ID of this answer."})
     current = fields.Dict(
         keys=fields.String(),
         allow_none=True,
@@ -79,17 +86,15 @@ class PageOrCursor(Query):
 
 def page_of(items: type[Answer], name: str) -> type[Schema]:
     """Make the schema of one page of a list that can also be followed by cursor; then ``page`` is null."""
-    count: dict[str, Any] = {"strict": True, "required": True, "validate": validate.Range(min=0)}
+    count: dict[str, Any] = {"strict": True, "validate": validate.Range(min=0)}
     page = Answer.from_dict(
         {
-            "items": fields.List(fields.Nested(items), required=True),
+            "items": fields.List(fields.Nested(items)),
             "total": fields.Integer(**count, metadata={"description": "Matches on all pages."}),
             "page": fields.Integer(**count, allow_none=True),
             "limit": fields.Integer(**count),
             "total_pages": fields.Integer(**count),
-            "next_cursor": fields.String(
-                required=True, allow_none=True, metadata={"description": "Null on the last page."}
-            ),
+            "next_cursor": fields.String(allow_none=True, metadata={"description": "Null on the last page."}),
         },
         name=name,
     )

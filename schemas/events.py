@@ -25,31 +25,25 @@ class Event(Answer):
         "on_behalf_of": "jane@example.com",
         "version": 3,
     }
-    id = fields.UUID(required=True)
-    at = fields.AwareDateTime(required=True)
-    kind = Choice("EventKind", EVENT_KINDS, required=True)
+    id = fields.UUID()
+    at = fields.AwareDateTime()
+    kind = Choice("EventKind", EVENT_KINDS)
     fields_ = fields.List(
         fields.String(),
-        required=True,
         data_key="fields",
         metadata={"description": "Names of the fields that changed, never their values."},
     )
     actor = fields.String(
-        required=True,
         allow_none=True,
         metadata={"description": "The name of the key; null for a caller without key and for commands."},
     )
-    on_behalf_of = fields.String(
-        required=True, allow_none=True, metadata={"description": "The header X-Actor of the request."}
-    )
-    version = fields.Integer(
-        strict=True, required=True, metadata={"description": "The contact's version since the change."}
-    )
+    on_behalf_of = fields.String(allow_none=True, metadata={"description": "The header X-Actor of the request."})
+    version = fields.Integer(strict=True, metadata={"description": "The contact's version since the change."})
 
 
 class EventList(Answer):
     """Events of a contact, newest first."""
 
     EXAMPLE = {"items": [Event.EXAMPLE], "has_more": False}
-    items = fields.List(fields.Nested(Event), required=True)
-    has_more = fields.Boolean(required=True, metadata={"description": "Whether there are older ones."})
+    items = fields.List(fields.Nested(Event))
+    has_more = fields.Boolean(metadata={"description": "Whether there are older ones."})

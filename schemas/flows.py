@@ -91,13 +91,13 @@ class Flow(Answer):
         "updated_at": "2024-01-01T00:00:00Z",
         "version": 1,
     }
-    id = fields.UUID(required=True)
-    account_id = fields.UUID(required=True, allow_none=True)
-    name = fields.String(required=True)
-    panel_config = fields.Nested(PanelConfig, required=True)
-    created_at = fields.AwareDateTime(required=True)
-    updated_at = fields.AwareDateTime(required=True)
-    version = fields.Integer(strict=True, required=True, metadata={"description": "Rises with every change."})
+    id = fields.UUID()
+    account_id = fields.UUID(allow_none=True)
+    name = fields.String()
+    panel_config = fields.Nested(PanelConfig)
+    created_at = fields.AwareDateTime()
+    updated_at = fields.AwareDateTime()
+    version = fields.Integer(strict=True, metadata={"description": "Rises with every change."})
 
 
 class FlowQuery(Query):

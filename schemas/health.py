@@ -7,4 +7,4 @@ from schemas.envelope import Answer
 
 class Health(Answer):
     EXAMPLE = {"healthy": True}
-    healthy = fields.Boolean(required=True)
+    healthy = fields.Boolean()

@@ -40,11 +40,7 @@ class Findable(Schema):
 class ContactIdentity(Findable, Consent):
     """Who somebody is, as WhatsApp says."""
 
-    EXAMPLE: dict[str, Any] = {
-        "phone_number": "1234567890",
-        "bsuid": "US.13491208655302741918",
-        "profile_name": "John",
-    }
+    EXAMPLE: dict[str, Any] = {"phone_number": "1234567890", "bsuid": "US.13491208655302741918", "profile_name": "John"}
 
     class Meta:
         json_schema = at_least_one_of(*FINDING)
@@ -74,24 +70,18 @@ class Resolution(Answer):
     matched_by = Choice(
         "MatchedBy",
         MATCHED_BY,
-        required=True,
         allow_none=True,
         metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
     )
     replaced = fields.Dict(
-        required=True,
         keys=fields.String(),
         values=fields.String(),
         metadata={"description": "The identifiers that were replaced, by kind.", "example": {"bsuid": "US.1A2b3C"}},
     )
     conflict_with = fields.List(
-        fields.UUID(),
-        required=True,
-        metadata={"description": "Other contacts that have some of the identifiers, and keep them."},
+        fields.UUID(), metadata={"description": "Other contacts that have some of the identifiers, and keep them."}
     )
-    merged = fields.List(
-        fields.UUID(), required=True, metadata={"description": "Contacts that ended, as they became one with this."}
-    )
+    merged = fields.List(fields.UUID(), metadata={"description": "Contacts that ended, as they became one with this."})
 
 
 class ResolvedContact(Contact, Resolution):

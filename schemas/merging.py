@@ -26,22 +26,19 @@ class MergeResult(Answer):
     """What a merge moves."""
 
     EXAMPLE = {"source_id": OTHER_CONTACT_ID, "fields": ["bsuid", "metadata"], "messages": 12, "sessions": 1}
-    source_id = fields.UUID(required=True)
+    source_id = fields.UUID()
     fields_ = fields.List(
-        fields.String(),
-        required=True,
-        data_key="fields",
-        metadata={"description": "Fields that the source fills or extends."},
+        fields.String(), data_key="fields", metadata={"description": "Fields that the source fills or extends."}
     )
-    messages = fields.Integer(strict=True, required=True, metadata={"description": "How many move."})
-    sessions = fields.Integer(strict=True, required=True, metadata={"description": "How many move."})
+    messages = fields.Integer(strict=True, metadata={"description": "How many move."})
+    sessions = fields.Integer(strict=True, metadata={"description": "How many move."})
 
 
 class MergedContact(Contact):
     """The surviving contact."""
 
     EXAMPLE = {**Contact.EXAMPLE, "merge": MergeResult.EXAMPLE}
-    merge = fields.Nested(MergeResult, required=True)
+    merge = fields.Nested(MergeResult)
 
 
 class Merge(Answer):
@@ -56,24 +53,20 @@ class Merge(Answer):
         "messages": 12,
         "sessions": 1,
     }
-    source_id = fields.UUID(required=True)
-    merged_into = fields.UUID(
-        required=True, metadata={"description": "This contact, or one that was itself merged into it later."}
-    )
-    at = fields.AwareDateTime(required=True)
-    actor = fields.String(
-        required=True, allow_none=True, metadata={"description": "The name of the key; null without one."}
-    )
-    undo_until = fields.AwareDateTime(required=True)
-    messages = fields.Integer(strict=True, required=True)
-    sessions = fields.Integer(strict=True, required=True)
+    source_id = fields.UUID()
+    merged_into = fields.UUID(metadata={"description": "This contact, or one that was itself merged into it later."})
+    at = fields.AwareDateTime()
+    actor = fields.String(allow_none=True, metadata={"description": "The name of the key; null without one."})
+    undo_until = fields.AwareDateTime()
+    messages = fields.Integer(strict=True)
+    sessions = fields.Integer(strict=True)
 
 
 class MergeList(Answer):
     """Contacts that ended in one, the latest first."""
 
     EXAMPLE = {"items": [Merge.EXAMPLE]}
-    items = fields.List(fields.Nested(Merge), required=True)
+    items = fields.List(fields.Nested(Merge))
 
 
 class DuplicateListQuery(Query):
@@ -98,27 +91,25 @@ class Duplicate(Answer):
     }
     contacts = fields.List(
         fields.Nested(ContactSummary),
-        required=True,
         validate=validate.Length(equal=2),
         metadata={"description": "The one that was created first stands first."},
     )
     reasons = fields.List(
         Choice("DuplicateReason", DUPLICATE_REASONS),
-        required=True,
         metadata={
             "description": "identity_conflict: WhatsApp gave identifiers of both for one person; phone_variant: their "
             "numbers are two ways to write one."
         },
     )
-    seen_at = fields.AwareDateTime(required=True, metadata={"description": "When it was first noticed."})
+    seen_at = fields.AwareDateTime(metadata={"description": "When it was first noticed."})
 
 
 class DuplicatePage(Answer):
     """A part of the list of pairs."""
 
     EXAMPLE = {"items": [Duplicate.EXAMPLE], "next_cursor": None}
-    items = fields.List(fields.Nested(Duplicate), required=True)
-    next_cursor = fields.String(required=True, allow_none=True, metadata={"description": "Null on the last page."})
+    items = fields.List(fields.Nested(Duplicate))
+    next_cursor = fields.String(allow_none=True, metadata={"description": "Null on the last page."})
 
 
 class DuplicateDismiss(Schema):

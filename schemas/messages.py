@@ -109,34 +109,32 @@ class Message(Answer):
         "error": None,
         "created_at": "2024-01-01T12:00:01Z",
     }
-    id = fields.UUID(required=True)
-    contact_id = fields.UUID(required=True)
-    wa_message_id = fields.String(required=True, allow_none=True)
-    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS, required=True)
-    type = Choice("MessageType", MESSAGE_TYPES, required=True)
-    content = fields.Dict(required=True, keys=fields.String())
-    history = fields.Boolean(required=True, metadata={"description": "Of an old conversation."})
-    status = Choice("MessageStatus", MESSAGE_STATUSES, required=True, allow_none=True)
-    status_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When it got its status."}
-    )
-    error = fields.Dict(required=True, allow_none=True, keys=fields.String())
-    timestamp = fields.AwareDateTime(required=True, metadata={"description": "When it was written."})
-    created_at = fields.AwareDateTime(required=True, metadata={"description": "When it was recorded."})
+    id = fields.UUID()
+    contact_id = fields.UUID()
+    wa_message_id = fields.String(allow_none=True)
+    direction = Choice("MessageDirection", MESSAGE_DIRECTIONS)
+    type = Choice("MessageType", MESSAGE_TYPES)
+    content = fields.Dict(keys=fields.String())
+    history = fields.Boolean(metadata={"description": "Of an old conversation."})
+    status = Choice("MessageStatus", MESSAGE_STATUSES, allow_none=True)
+    status_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When it got its status."})
+    error = fields.Dict(allow_none=True, keys=fields.String())
+    timestamp = fields.AwareDateTime(metadata={"description": "When it was written."})
+    created_at = fields.AwareDateTime(metadata={"description": "When it was recorded."})
 
 
 class ReceivedMessage(Message, Resolution):
     """A message with its contact, and how that was found."""
 
     EXAMPLE = {**Message.EXAMPLE, "contact": Contact.EXAMPLE, **Resolution.EXAMPLE}
-    contact = fields.Nested(Contact, required=True)
+    contact = fields.Nested(Contact)
 
 
 class MessageList(Answer):
     """A part of the conversation, oldest message first."""
 
     EXAMPLE = {"items": [Message.EXAMPLE], "has_more": False}
-    items = fields.List(fields.Nested(Message), required=True)
+    items = fields.List(fields.Nested(Message))
     has_more = fields.Boolean(
-        required=True, metadata={"description": "Whether there are more: newer ones with after, else older ones."}
+        metadata={"description": "Whether there are more: newer ones with after, else older ones."}
     )

@@ -68,26 +68,24 @@ class Session(Answer):
         "created_at": "2024-01-01T12:00:00Z",
         "updated_at": "2024-01-01T12:00:00Z",
     }
-    session_id = fields.UUID(required=True)
-    flow_id = fields.UUID(required=True, allow_none=True)
-    flow_name = fields.String(
-        required=True, allow_none=True, metadata={"description": "Null when no flow of that id is stored."}
-    )
-    status = Choice("SessionStatus", SESSION_STATUSES, required=True)
-    session_data = fields.Dict(required=True, keys=fields.String())
-    created_at = fields.AwareDateTime(required=True)
-    updated_at = fields.AwareDateTime(required=True)
+    session_id = fields.UUID()
+    flow_id = fields.UUID(allow_none=True)
+    flow_name = fields.String(allow_none=True, metadata={"description": "Null when no flow of that id is stored."})
+    status = Choice("SessionStatus", SESSION_STATUSES)
+    session_data = fields.Dict(keys=fields.String())
+    created_at = fields.AwareDateTime()
+    updated_at = fields.AwareDateTime()
 
 
 class SessionData(Session):
     """A session with the panel that shows it; all null or empty when the contact has none."""
 
     EXAMPLE = {**Session.EXAMPLE, "panel_config": PANEL_CONFIG_EXAMPLE}
-    session_id = fields.UUID(required=True, allow_none=True)
-    status = Choice("SessionStatus", SESSION_STATUSES, required=True, allow_none=True)
-    panel_config = fields.Nested(PanelConfig, required=True)
-    created_at = fields.AwareDateTime(required=True, allow_none=True)
-    updated_at = fields.AwareDateTime(required=True, allow_none=True)
+    session_id = fields.UUID(allow_none=True)
+    status = Choice("SessionStatus", SESSION_STATUSES, allow_none=True)
+    panel_config = fields.Nested(PanelConfig)
+    created_at = fields.AwareDateTime(allow_none=True)
+    updated_at = fields.AwareDateTime(allow_none=True)
 
 
 class SessionListQuery(Schema):
@@ -99,5 +97,5 @@ class SessionList(Answer):
     """Sessions of a contact, newest first."""
 
     EXAMPLE = {"items": [Session.EXAMPLE], "has_more": False}
-    items = fields.List(fields.Nested(Session), required=True)
-    has_more = fields.Boolean(required=True, metadata={"description": "Whether there are older ones."})
+    items = fields.List(fields.Nested(Session))
+    has_more = fields.Boolean(metadata={"description": "Whether there are older ones."})

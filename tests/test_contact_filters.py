@@ -13,7 +13,7 @@ from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from helpers.keys import make_key
-from playhouse.test_utils import count_queries
+from helpers.queries import count_queries
 
 from contacts_service.contacts import list_queries
 from contacts_service.db.database import database

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT
-from playhouse.test_utils import count_queries
+from helpers.queries import count_queries
 
 from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import database

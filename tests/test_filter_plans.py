@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT
-from playhouse.test_utils import count_queries
+from helpers.queries import count_queries
 
 from contacts_service.db.database import database
 

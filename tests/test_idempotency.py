@@ -14,10 +14,10 @@ from helpers.caller import Caller, Response
 from helpers.concurrency import run_concurrently
 from helpers.databases import Databases, sqlite_file
 from helpers.keys import make_key
+from helpers.queries import count_queries
 from helpers.service import Service, call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playhouse.test_utils import count_queries
 
 from contacts_service.app import create_app, prepare
 from contacts_service.contacts import use_cases, writes

@@ -7,9 +7,9 @@ from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT
 from helpers.messages import START, message
+from helpers.queries import count_queries
 from hypothesis import given
 from hypothesis import strategies as st
-from playhouse.test_utils import count_queries
 
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import ContactIdentifier

@@ -5,9 +5,9 @@ from flask import Flask
 from helpers.caller import Caller
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, USER
 from helpers.keys import make_key
+from helpers.queries import count_queries
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from playhouse.test_utils import count_queries
 
 from contacts_service.contacts import list_queries
 from contacts_service.contacts.search_text import normalise, searchable

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from helpers.caller import Caller
+from helpers.queries import count_queries
 from hypothesis import given
 from hypothesis import strategies as st
-from playhouse.test_utils import count_queries
 
 from contacts_service.db.merge_patch import merge_patch
 from schemas.examples import FLOW_ID, SESSION_ID

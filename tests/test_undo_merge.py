@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_merging import BSUID, NUMBER, OTHER_BSUID, OTHER_NUMBER, history, merge, record, two_contacts, without_times
 
+from contacts_service.contacts import writes
 from contacts_service.contacts.merging import UNDO_WINDOW
 from contacts_service.contacts.tables import Contact, ContactIdentifier, ContactMerge
 from contacts_service.db.database import database
@@ -241,6 +242,19 @@ def test_merges_into_one_contact_are_undone_in_any_order(caller: Caller) -> None
     for source in (sources[1], sources[0], sources[2]):
         assert undo(caller, survivor, source).status == 200
     assert shown(caller, survivor, *sources) == before
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-Match": '"1"'}])
+def test_write_that_meets_an_undone_merge_is_tried_again(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """The contact was away when it would have been written, and is there when the service looks why it wasn't."""
+    contact = caller.create(NUMBER)
+    results = iter([None])
+    written = writes.update_contact
+    monkeypatch.setattr(writes, "update_contact", lambda *given: next(results, ...) and written(*given))
+    response = caller.put(f"/api/contacts/{contact['id']}/assign", {"user_id": USER}, headers=headers)
+    assert (response.status, response.data["assigned_to"]) == (200, USER)
 
 
 def test_only_merges_that_are_there_can_be_undone(caller: Caller) -> None:

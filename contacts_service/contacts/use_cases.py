@@ -56,13 +56,14 @@ update_contact = retried(writing()(update))
 tag_contact = retried(writing()(tag))
 
 
+@retried
 @writing()
 def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
     """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
     contact = or_not_found(queries.lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
     sources = [merge["source_id"] for merge in queries.list_sources(contact["pk"])]
     if not queries.delete_contact(contact_id, allowed_accounts, expected):
-        raise_why_not_written(contact_id, allowed_accounts)
+        raise_why_not_written(contact_id, allowed_accounts, expected)
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
     delete_expired_tombstones()

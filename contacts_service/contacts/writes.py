@@ -125,7 +125,7 @@ def update(
     if not changes.keys() & _NEED_CONTACT:
         changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
         if changed is None:
-            raise_why_not_written(contact_id, allowed_accounts)
+            raise_why_not_written(contact_id, allowed_accounts, expected)
         if "unread_count" in changes:
             forget_merged_unread(contact_id)
         return to_public(changed)
@@ -197,9 +197,12 @@ def changed_tags(tags: JSONText, add: Collection[str], remove: Collection[str]) 
     return None if after == before else after
 
 
-def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:
-    """Raise ContactNotFound, or VersionMismatch with the contact as it is now."""
-    raise version_mismatch(or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
+def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts, expected: Versions) -> NoReturn:
+    """Raise ContactNotFound, or VersionMismatch with the contact as it is now. Raises ConcurrentChange as below."""
+    contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    if expected is None or contact["version"] in expected:
+        raise ConcurrentChange
+    raise version_mismatch(contact)
 
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:

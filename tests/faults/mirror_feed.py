@@ -38,17 +38,22 @@ HELD = 0.4
 
 
 class Copy(threading.Thread):
-    """A reader of the feed that applies every item and keeps its token."""
+    """A reader of the feed that applies every item and keeps its token, and begins again when it has expired."""
 
     def __init__(self, traffic: Traffic, seed: int, query: str = "") -> None:
         super().__init__(daemon=True)
         self.client = Client(traffic, random.Random(seed))
         self.contacts: dict[str, Any] = {}
         self.query, self.token, self.is_over = query, "", threading.Event()
+        self.restarts = 0
 
     def read_page(self) -> bool:
         after = f"&after={self.token}" if self.token else ""
-        page = self.client.get(f"/api/changes?limit=37{self.query}{after}").data
+        response = self.client.get(f"/api/changes?limit=37{self.query}{after}", 410)
+        if response.status == 410:
+            self.contacts, self.token, self.restarts = {}, "", self.restarts + 1
+            return True
+        page = response.data
         for item in page["items"]:
             if item["deleted"]:
                 self.contacts.pop(item["id"], None)
@@ -155,7 +160,8 @@ def run(database_url: str, folder: Path, writers: int, seconds: float, seed: int
         expected = read_all(Client(traffic, random.Random(seed)), rows(database_url, "SELECT id FROM contact"))
         of_account = {key: each for key, each in expected.items() if each["account_id"] == ACCOUNTS[1]}
         tombstones = rows(database_url, "SELECT id FROM contact_tombstone")
-        passed = [copy.contacts == all_ for copy, all_ in zip(copies, (expected, of_account, expected), strict=True)]
+        all_of = zip(copies, (expected, of_account, expected), strict=True)
+        passed = [copy.contacts == all_ and not copy.restarts for copy, all_ in all_of]
         for copy, is_equal in zip(copies, passed, strict=True):
             if not is_equal:
                 report_difference(copy.contacts, expected if copy is not copies[1] else of_account)
