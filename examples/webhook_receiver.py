@@ -148,15 +148,14 @@ def record_call(value, event):
 
 
 def record_preference(value, preference):
-    """Record that somebody stopped or resumed marketing messages; the newest word counts, whenever it arrives."""
+    """Record that somebody stopped or resumed marketing messages. The service keeps the newest, whenever it arrives."""
     if preference.get("category") != "marketing_messages":
         return
     ids = [preference.get(key) for key in ID_KEYS]
-    contact = resolve(value, contact_of(ids, value.get("contacts", [])))
-    said_at = moment(preference["timestamp"])
-    if contact["metadata"].get("marketing_opt_out_at", "") < said_at:
-        changes = {"marketing_opt_out": preference["value"] == "stop", "metadata": {"marketing_opt_out_at": said_at}}
-        call("PATCH", f"/api/contacts/{contact['id']}", changes, version=contact["version"])
+    contact = contact_of(ids, value.get("contacts", []))
+    is_stop = preference["value"] == "stop"
+    word = {"marketing_opt_out": is_stop, "marketing_opt_out_at": moment(preference["timestamp"])}
+    resolve(value, {**contact, **word})
 
 
 def fill_name(value, item):

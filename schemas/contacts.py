@@ -1,5 +1,6 @@
 """A contact: a WhatsApp user that a business communicates with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
@@ -63,6 +64,15 @@ def phone_number_field(**kwargs: Any) -> PhoneNumber:
     return PhoneNumber(metadata={"description": what, "example": "+1234567890"}, **kwargs)
 
 
+class ConsentTime(UtcDateTime):
+    """The time of a word on marketing, which has to come with it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if data is not None and "marketing_opt_out" not in data:
+            raise ValidationError("Send marketing_opt_out with it.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Consent(Schema):
     """May hold a word on marketing."""
 
@@ -70,17 +80,12 @@ class Consent(Schema):
         json_schema = {"dependentRequired": {"marketing_opt_out_at": ["marketing_opt_out"]}}
 
     marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
-    marketing_opt_out_at = UtcDateTime(
+    marketing_opt_out_at = ConsentTime(
         metadata={
             "description": "When that was said, by default now, which is also the latest. The newest word counts.",
             "example": "2024-01-01T12:00:00Z",
         }
     )
-
-    @validates_schema
-    def _require_word(self, data: dict[str, Any], **_: Any) -> None:
-        if "marketing_opt_out_at" in data and "marketing_opt_out" not in data:
-            raise ValidationError("Send marketing_opt_out with it.", "marketing_opt_out_at")
 
 
 class ContactFields(Consent):

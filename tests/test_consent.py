@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from helpers.caller import Caller
+from helpers.concurrency import run_concurrently
 from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from helpers.messages import message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_changes import changes
 from test_undo_merge import undo
@@ -270,6 +272,8 @@ def merge(caller: Caller, survivor: dict[str, Any], source: dict[str, Any], **bo
     order=st.permutations([1, 2, 3]),
     since=st.none() | st.tuples(st.booleans(), st.integers(4, 5)),
 )
+@example(first=[(True, 1), (False, 3), (True, 2), None], order=[1, 2, 3], since=None)
+@example(first=[(True, 1), (False, 2), (True, 3), (False, 0)], order=[1, 3, 2], since=None)
 def test_merges_undone_in_any_order_give_each_contact_its_own_word(
     caller: Caller, first: list[tuple[bool, int] | None], order: list[int], since: tuple[bool, int] | None
 ) -> None:
@@ -339,3 +343,15 @@ def test_if_match_holds_for_a_word_that_changes_nothing(caller: Caller) -> None:
     assert caller.put(path, said(False, 4), {"If-Match": '"7"'}).status == 412
     assert caller.put(path, said(False, 4), {"If-Match": '"1"'}).headers["ETag"] == '"1"'
     assert caller.put(f"/api/contacts/{UNKNOWN_ID}", said(False, 4)).code == "contact_not_found"
+
+
+def test_newest_of_words_said_at_once_wins(app: Flask) -> None:
+    caller = Caller(app)
+    contact = caller.create(NUMBER)
+    ways = [*SAYING.values()] * 4
+
+    def say(number: int) -> int:
+        return ways[number][0](Caller(app), contact, said(number % 2 == 0, number + 1)).status
+
+    assert {status // 100 for status in run_concurrently(say, len(ways))} == {2}
+    assert consent_of(caller, contact["id"])[:2] == (False, at(len(ways)))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -37,7 +38,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 @pytest.fixture
 def document(app: Flask) -> dict[str, Any]:
-    return Caller(app).openapi
+    return deepcopy(Caller(app).openapi)
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -15,6 +15,8 @@ from helpers.caller import Caller
 from helpers.receiver import Receiver, orders
 from helpers.service import ROOT, Service
 
+from contacts_service.contacts.consent import CONSENT
+
 
 @pytest.fixture
 def receiver(caller: Caller) -> Receiver:
@@ -84,8 +86,12 @@ def test_coexistence_in_any_order_and_repeated_ends_the_same(receiver: Receiver)
 
 def test_newest_word_on_marketing_wins_in_any_order(receiver: Receiver) -> None:
     for number, order in enumerate(orders(notifications.PREFERENCES)):
-        opted_out = {shown["bsuid"][:2]: shown["marketing_opt_out"] for shown, _ in receiver.deliver(order)}
-        assert opted_out == {"BR": False, "US": True, "DE": True}, number
+        consent = {shown["bsuid"][:2]: [shown[name] for name in CONSENT] for shown, _ in receiver.deliver(order)}
+        assert consent == {
+            "BR": [False, "2024-01-01T00:46:42Z", "whatsapp"],
+            "US": [True, "2024-01-01T00:46:44Z", "whatsapp"],
+            "DE": [True, "2024-01-01T00:46:45Z", "whatsapp"],
+        }, number
 
 
 def test_call_is_one_message(receiver: Receiver) -> None:

@@ -67,27 +67,28 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     """Change the contacts that aren't as they shall be. Returns how many."""
     tags: list[tuple[int, JSONText]] = []
     added: list[dict[str, Any]] = []
-    now = datetime.now(UTC)
-    differing: dict[bool, list[int]] = {True: [], False: []}  # By whether the word on marketing counts.
-    consent: Row = {}
+    differing: dict[bool, list[int]] = {True: [], False: []}  # By whether the word on marketing counts for them.
     others = {name: value for name, value in changes.items() if name not in CONSENT}
-    for row in _lock(keys):
+    all_changes: Row = {}
+    rows = _lock(keys)
+    now = datetime.now(UTC)
+    for row in rows:
         after = changed_tags(row["tags"], add_tags, remove_tags)
         if after is not None:
             tags.append((row["pk"], JSONText.of(after)))
             before = row["tags"].parsed()
             added += [{"contact": row["pk"], "tag": tag} for tag in after if tag not in before]
         counting = with_consent(row, changes, "person", now=now, is_batch=True)
-        has_word = "marketing_opt_out" in counting
-        consent = counting if has_word else consent
+        if has_word := "marketing_opt_out" in counting:
+            all_changes = counting
         if after is not None or has_word or any(row[name] != value for name, value in others.items()):
             differing[has_word].append(row["pk"])
     filled = [*tags, *[(0, JSONText.of([]))] * (_BATCH - len(tags))] if tags else None
-    for has_word, changed in differing.items():
-        if changed:
-            missing = _BATCH - len(changed)  # Filled up, so that the query is built once.
-            _update([*changed, *[0] * missing], filled, consent if has_word else others, now)
-    changed = [key for each in differing.values() for key in each]
+    for has_word, each in differing.items():
+        if each:
+            missing = _BATCH - len(each)  # Filled up, so that the query is built once.
+            _update([*each, *[0] * missing], filled, all_changes if has_word else others, now)
+    changed = differing[True] + differing[False]
     if remove_tags and changed:
         ContactTag.delete().where(ContactTag.contact.in_(changed), ContactTag.tag.in_(remove_tags)).execute()
     if added:

@@ -71,7 +71,7 @@ def resolve_contact(body: dict[str, Any]) -> Response:
     order, and for the number also in the other form in which WhatsApp writes numbers of Mexico, Argentina and Brazil.
     The contact gets the identifiers that no other has. A new bsuid or phone number replaces the old one, which
     `replaced` tells; an `external_id` is never replaced. Renews `profile_name`, `username` and `avatar_url`, and never
-    touches `name`.
+    touches `name`. `marketing_opt_out` changes nothing if a newer word is known.
 
     Identifiers that belong to other contacts stay with them: `conflict_with` has their ids. With `on_conflict: merge`
     they become one contact in the same transaction, the one that was created first, and `merged` has the ids that
@@ -105,6 +105,9 @@ def update_contact(body: dict[str, Any], id: str) -> Response:
 
     Only the fields that are sent change; null empties one that may be null. `metadata` and `tags` are replaced whole.
     `name` is what people call the contact, `profile_name` what WhatsApp says: a write of one never changes the other.
+
+    Of all words on marketing the newest counts by `marketing_opt_out_at`, by default now. One that is older than what
+    is known is left out: the answer is 200 with the contact as it is, unchanged if nothing else was sent.
     """
     return _update(id, body)
 
@@ -209,7 +212,7 @@ def change_contacts(body: dict[str, Any]) -> Response:
     Sets fields, adds and removes tags of all contacts that `filter` chooses: the list's parameters, with their texts as
     values, such as `"unread": "true"`; `{}` chooses all. If it doesn't choose `expected_total` contacts the answer is
     409 with their number in `errors.total`, and nothing is written. `matched` are the contacts that were chosen, and
-    `changed` those that weren't so already.
+    `changed` those that weren't so already. A word on marketing that is newer than `marketing_opt_out_at` stays.
 
     Which contacts is decided first, by up to 100,000. Then they are changed in batches, so that other writers get their
     turn; each batch is one transaction. After an error some are changed: send the request again. With an

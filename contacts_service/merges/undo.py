@@ -138,7 +138,7 @@ def _consent_without(merge: ContactMerge, survivor: Row) -> Row:
     had, took = merge.survivor_consent, merge.source_consent
     if _rank(took) <= _rank(had):
         return {}
-    others = ContactMerge.merged_into == survivor["id"]
+    others = (ContactMerge.survivor == survivor["pk"]) & (ContactMerge.merged_into == survivor["id"])
     # Later merges found what the survivor took here.
     ContactMerge.update(survivor_consent=had).where(others, ContactMerge.survivor_consent == took).execute()
     if encoded_consent(survivor) != took:

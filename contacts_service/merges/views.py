@@ -32,9 +32,9 @@ def merge_contact(body: dict[str, Any], id: str) -> Response:
     """Merge another contact into this one
 
     This contact survives, the source ends: its messages, sessions and identifiers move here. Values of this contact
-    win and the source fills the gaps, `metadata` key by key; `tags` are united, `unread_count` is added, and
-    `marketing_opt_out` holds if either had it. Afterwards every operation on the source is 410 `contact_merged` with
-    the survivor in `errors.id` and `Link`. It can be undone for 30 days.
+    win and the source fills the gaps, `metadata` key by key; `tags` are united, `unread_count` is added, and of
+    `marketing_opt_out` the newest word of both counts, an opt-out where the other has none. Afterwards every operation
+    on the source is 410 `contact_merged` with the survivor in `errors.id` and `Link`. It can be undone for 30 days.
     """
     contact = use_cases.merge(
         id,
