@@ -45,9 +45,8 @@ class ImportRow(Findable, ContactFields):
 class RejectedRow(Answer):
     """A row that was not imported."""
 
-    row = fields.Integer(strict=True, required=True, metadata={"description": "Its number, from 1 behind the header."})
+    row = fields.Integer(strict=True, metadata={"description": "Its number, from 1 behind the header."})
     errors = fields.Dict(
-        required=True,
         keys=fields.String(),
         values=fields.List(fields.String()),
         metadata={"description": "Texts for each field at fault; `row` for what is wrong with the row as a whole."},
@@ -55,7 +54,7 @@ class RejectedRow(Answer):
 
 
 def _count(what: str) -> fields.Integer:
-    return fields.Integer(strict=True, required=True, metadata={"description": what})
+    return fields.Integer(strict=True, metadata={"description": what})
 
 
 class ImportResult(Answer):
@@ -76,9 +75,7 @@ class ImportResult(Answer):
     unchanged = _count("Rows whose contact is so already.")
     skipped = _count("Rows whose contact exists, with `on_match=skip`.")
     failed = _count("Rows that were rejected.")
-    rejected = fields.List(
-        fields.Nested(RejectedRow), required=True, metadata={"description": f"The first {MAX_REJECTED:,} of them."}
-    )
+    rejected = fields.List(fields.Nested(RejectedRow), metadata={"description": f"The first {MAX_REJECTED:,} of them."})
 
 
 class ExportQuery(ContactFilters):

@@ -107,7 +107,7 @@ def test_line_that_names_the_separator_is_heeded(caller: Caller) -> None:
     [
         ("12,,,,", "phone_number", "international"),
         ("1.23E+11,,,,", "phone_number", "spreadsheet made 1.23E+11 of it"),
-        ("'1,23E+11,,,", "row", "cells"),
+        ('"1,23E+11",,,,', "phone_number", "spreadsheet made 1,23E+11 of it"),
         ("+15550001,1E+5,,,", "external_id", "spreadsheet"),
         (",,,,", None, None),
         (",,Ann,,", "phone_number", "Send a"),

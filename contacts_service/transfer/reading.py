@@ -27,7 +27,7 @@ _MAX_NAME = 100  # and characters of the name of a field that has one.
 _UNDECODABLE = "\udcff"  # Stands for bytes that are no text.
 _TOO_LONG = f"Longer than {MAX_ROW:,} characters."
 # Digits that a spreadsheet took for a number.
-_SCIENTIFIC = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]+")
+_SCIENTIFIC = re.compile(r"[0-9]([.,][0-9]+)?E\+[0-9]+")
 _PREFIX = "metadata."
 _BOOLEANS = {"true": True, "false": False}
 _COLUMNS = {*ImportRow().fields, *IGNORED}
@@ -238,14 +238,14 @@ def _parsed(text: str) -> Any:
 
 
 def _validated(schema: ImportRow, number: int, source: list[str], given: Any, errors: dict[str, Any]) -> Row:
+    for kind in FINDING if not errors else ():
+        if "E+" in (text := str(given.get(kind, "")).upper()) and _SCIENTIFIC.fullmatch(text):
+            errors[kind] = [f"The spreadsheet made {text} of it: have the column as text, and export it again."]
     if not errors:
         try:
             return Row(number, source, schema.load(given), {})
         except ValidationError as error:
             errors = error.messages_dict
-        for kind in FINDING:
-            if kind in errors and isinstance(text := given.get(kind), str) and _SCIENTIFIC.fullmatch(text):
-                errors[kind] = [f"The spreadsheet made {text} of it: have the column as text, and export it again."]
     if any(_UNDECODABLE in cell for cell in source):
         errors = {"row": ["Has bytes that are not UTF-8: save the file as UTF-8."]}
     flat = invalid_request(errors).errors or {}
