@@ -7,6 +7,7 @@ the versions that a contact may have for a write to happen, None for any; the wr
 from typing import Any
 
 from contacts_service.contacts import queries
+from contacts_service.contacts.erasure import erase_after_delete
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tombstones import delete_expired_tombstones
@@ -65,3 +66,4 @@ def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expect
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
     delete_expired_tombstones()
+    erase_after_delete()

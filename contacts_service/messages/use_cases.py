@@ -6,6 +6,7 @@ the newest, by (timestamp, key), gives ``last_message_at`` and the preview; the 
 of some types change none of that, see _NOT_SHOWN. A status only moves up, see MESSAGE_STATUSES.
 """
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -242,4 +243,4 @@ def _status_columns(*, status: str, timestamp: datetime | None = None, error: An
 
 
 def _key(account_id: str | None, wa_message_id: str) -> str:
-    return f"{account_id}/{wa_message_id}"
+    return hashlib.blake2b(f"{account_id}/{wa_message_id}".encode(), digest_size=16).hexdigest()
