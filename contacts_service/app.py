@@ -5,7 +5,7 @@ from functools import cache
 from flask import Flask, current_app, request
 
 from contacts_service.changes import views as changes
-from contacts_service.cli import db, keys
+from contacts_service.cli import db, keys, retention
 from contacts_service.contacts import views as contacts
 from contacts_service.db import migrations
 from contacts_service.db.database import close_connection, connect, database
@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)
     app.cli.add_command(keys)
+    app.cli.add_command(retention)
     return app
 
 
