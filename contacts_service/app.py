@@ -15,6 +15,7 @@ from contacts_service.keys.keyring import Keyring
 from contacts_service.keys.use_cases import create_first_key, list_keys
 from contacts_service.merges import views as merges
 from contacts_service.messages import views as messages
+from contacts_service.privacy import views as privacy
 from contacts_service.sessions import views as sessions
 from contacts_service.settings import MAX_BODY_BYTES, InvalidSetting, Settings
 from contacts_service.web import health
@@ -43,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["keyring"] = Keyring()
     register_error_handlers(app)
     api = create_api(app)
-    for resource in (contacts, changes, merges, messages, sessions, flows, health):
+    for resource in (contacts, changes, merges, messages, sessions, privacy, flows, health):
         api.register_blueprint(resource.blueprint)
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)
