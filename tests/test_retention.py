@@ -90,6 +90,20 @@ def test_age_that_is_none_is_refused_in_a_sentence(app: Flask, age: str) -> None
     assert "is no number of days or hours" in refused.stderr
 
 
+def test_unread_messages_of_both_count_where_they_are_after_undo(app: Flask, caller: Caller) -> None:
+    """Those of the survivor went, the source's are left; and the other way round."""
+    for survivors_days, sources_days, expected in ((20, 1, (0, 1)), (1, 20, (1, 0))):
+        contact_id, source_id = (caller.create(f"+1999{next(NUMBERS):09}")["id"] for _ in range(2))
+        record(caller, contact_id, survivors_days)
+        record(caller, source_id, sources_days)
+        caller.post(f"/api/contacts/{contact_id}/merge", {"source_id": source_id})
+        run(app, "--messages", "7d")
+        assert caller.get(f"/api/contacts/{contact_id}").data["unread_count"] == 1
+        source = caller.delete(f"/api/contacts/{contact_id}/merges/{source_id}").data
+        survivor = caller.get(f"/api/contacts/{contact_id}").data
+        assert (survivor["unread_count"], source["unread_count"]) == expected
+
+
 messages = st.lists(
     st.tuples(
         st.sampled_from([1, 5, 10, 20]),

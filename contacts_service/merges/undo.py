@@ -85,7 +85,7 @@ def _move_back(source: Row, survivor: Row, session_ids: dict[str, str]) -> None:
 
 
 def leads_to(contact_id: str, target: str, merged_into: dict[str, str]) -> bool:
-    while contact_id in merged_into:
+    while contact_id != target and contact_id in merged_into:
         contact_id = merged_into[contact_id]
     return contact_id == target
 

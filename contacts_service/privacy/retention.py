@@ -15,7 +15,7 @@ from contacts_service.contacts.queries import lock_contact, update_contact
 from contacts_service.contacts.tables import Contact, ContactCount, ContactMerge
 from contacts_service.db.database import reading, writing
 from contacts_service.db.fields import JSONText
-from contacts_service.db.prepared import Row
+from contacts_service.db.prepared import Row, prepared
 from contacts_service.merges.undo import leads_to
 from contacts_service.messages.tables import HISTORY_ORDER, Message
 from contacts_service.messages.use_cases import NOT_SHOWN, shown_of_messages
@@ -25,6 +25,8 @@ _CONTACTS = 1000  # In a page.
 _ROWS = 100  # Of one contact, at once.
 _MAX_SECONDS = 0.02  # Of a transaction, before it begins with other rows.
 _PAUSE = 0.03  # Other processes that wait for SQLite's write lock look for it every 25 ms.
+_HAS_CONTENT = Message.content.cast("TEXT") != "{}"
+_COUNTED = (Message.direction == "incoming") & Message.type.not_in(sorted(NOT_SHOWN)) & ~Message.history
 
 
 class Retention(NamedTuple):
@@ -34,13 +36,6 @@ class Retention(NamedTuple):
     sessions: datetime | None
     content_only: bool
     """Whether messages stay, without their content."""
-
-    def is_old_message(self) -> Any:
-        is_old = Message.timestamp < self.messages
-        return is_old & (Message.content.cast("TEXT") != "{}") if self.content_only else is_old
-
-    def is_old_session(self) -> Any:
-        return Session.updated_at < self.sessions
 
 
 class Progress(NamedTuple):
@@ -56,8 +51,9 @@ def apply_retention(retention: Retention, *, dry_run: bool) -> Iterator[Progress
         with reading():
             page = Contact.select(Contact.pk, Contact.id).where(Contact.pk > last).order_by(Contact.pk)
             ids = dict(page.limit(_CONTACTS).tuples())
-            messages = _count_old(Message, retention.messages and retention.is_old_message(), [*ids])
-            sessions = _count_old(Session, retention.sessions and retention.is_old_session(), [*ids])
+            has_content = _HAS_CONTENT if retention.content_only else True
+            messages = _count_old(Message.timestamp, retention.messages, [*ids], has_content)
+            sessions = _count_old(Session.updated_at, retention.sessions, [*ids], True)
         if not ids:
             return
         if dry_run:
@@ -83,11 +79,12 @@ def count_contacts() -> int:
     return int(ContactCount.select(fn.COALESCE(fn.SUM(ContactCount.contacts), 0)).scalar())
 
 
-def _count_old(model: Any, condition: Any, contacts: list[int]) -> dict[int, int]:
-    if condition is None:
+def _count_old(column: Any, before: datetime | None, contacts: list[int], condition: Any) -> dict[int, int]:
+    if before is None:
         return {}
-    counts = model.select(model.contact, fn.COUNT(model.pk)).where(model.contact.in_(contacts), condition)
-    return dict(counts.group_by(model.contact).tuples())
+    model = column.model
+    counts = model.select(model.contact, fn.COUNT(model.pk)).where(model.contact.in_(contacts), column < before)
+    return dict(counts.where(condition).group_by(model.contact).tuples())
 
 
 @writing()
@@ -106,19 +103,43 @@ def _apply_batch(retention: Retention, contact_ids: list[str]) -> Progress:
 
 def _apply(retention: Retention, contact: Row) -> tuple[int, int]:
     """Delete the oldest messages and sessions of a contact that is locked. Returns how many."""
-    messages = sessions = 0
-    if retention.sessions:
-        old = Session.select(Session.pk).where(Session.contact == contact["pk"], retention.is_old_session())
-        sessions = Session.delete().where(Session.pk.in_(old.limit(_ROWS))).execute()
+    messages: list[Row] = []
+    sessions = _delete_sessions(contact["pk"], retention.sessions) if retention.sessions else []
     if retention.messages:
-        old = Message.select(Message.pk).where(Message.contact == contact["pk"], retention.is_old_message())
-        oldest = Message.pk.in_(old.order_by(*HISTORY_ORDER).limit(_ROWS))
-        if retention.content_only:
-            messages = Message.update(content=JSONText("{}")).where(oldest).execute()
-        else:
-            messages = Message.delete().where(oldest).execute()
+        go = _empty_messages if retention.content_only else _delete_messages
+        messages = go(contact["pk"], retention.messages)
         _show_what_is_left(contact, retention)
-    return messages, sessions
+    return len(messages), len(sessions)
+
+
+@prepared
+def _delete_sessions(contact_pk: Any, before: Any) -> Any:
+    old = Session.select(Session.pk).where(
+        Session.contact == contact_pk, Session.updated_at < before.of(Session.updated_at)
+    )
+    return Session.delete().where(Session.pk.in_(old.limit(_ROWS))).returning(Session.pk)
+
+
+@prepared
+def _delete_messages(contact_pk: Any, before: Any) -> Any:
+    return (
+        Message.delete()
+        .where(_oldest(contact_pk, (Message.timestamp < before.of(Message.timestamp))))
+        .returning(Message.pk)
+    )
+
+
+@prepared
+def _empty_messages(contact_pk: Any, before: Any) -> Any:
+    emptied = Message.update(content=JSONText("{}"))
+    return emptied.where(
+        _oldest(contact_pk, (Message.timestamp < before.of(Message.timestamp)) & _HAS_CONTENT)
+    ).returning(Message.pk)
+
+
+def _oldest(contact_pk: Any, is_old: Any) -> Any:
+    old = Message.select(Message.pk).where(Message.contact == contact_pk, is_old)
+    return Message.pk.in_(old.order_by(*HISTORY_ORDER).limit(_ROWS))
 
 
 def _show_what_is_left(contact: Row, retention: Retention) -> None:
@@ -138,20 +159,33 @@ def _count_unread(contact: Row) -> int:
 
     The parts of the latter change too, as undoing a merge takes them away again.
     """
-    counted = (Message.direction == "incoming") & Message.type.not_in(sorted(NOT_SHOWN)) & ~Message.history
-    incoming = Message.select(Message.pk).where(Message.contact == contact["pk"], counted)
-    of_survivor = ContactMerge.survivor == contact["pk"]
-    merges = [*ContactMerge.select().where(of_survivor)]
-    if not any(merge.unread_count for merge in merges):
-        return int(incoming.limit(contact["unread_count"]).count())
-    merged_into = {merge.source_id: merge.merged_into for merge in merges}
-    by_source = incoming.select(Message.merged_from, fn.COUNT(Message.pk)).group_by(Message.merged_from)
-    left = dict(by_source.tuples())
+    merges = _list_merges(contact["pk"])
+    if not any(merge["unread_count"] for merge in merges):
+        return len(_find_incoming(contact["pk"], contact["unread_count"]))
+    merged_into = {merge["source_id"]: merge["merged_into"] for merge in merges}
+    by_source = Message.select(Message.merged_from, fn.COUNT(Message.pk)).group_by(Message.merged_from)
+    left = dict(by_source.where(Message.contact == contact["pk"], _COUNTED).tuples())
     own, own_left, unread = contact["unread_count"], sum(left.values()), 0
     for merge in merges:
-        came = sum(count for source, count in left.items() if source and leads_to(source, merge.source_id, merged_into))
-        part = min(merge.unread_count, came)
-        ContactMerge.update(unread_count=part).where(ContactMerge.source_id == merge.source_id).execute()
-        if merge.merged_into == contact["id"]:
-            own, own_left, unread = own - merge.unread_count, own_left - came, unread + part
+        came = sum(
+            count for source, count in left.items() if source and leads_to(source, merge["source_id"], merged_into)
+        )
+        part = min(merge["unread_count"], came)
+        ContactMerge.update(unread_count=part).where(ContactMerge.source_id == merge["source_id"]).execute()
+        if merge["merged_into"] == contact["id"]:
+            own, own_left, unread = own - merge["unread_count"], own_left - came, unread + part
     return unread + min(own, own_left)
+
+
+@prepared
+def _list_merges(contact_pk: Any) -> Any:
+    columns = (ContactMerge.source_id, ContactMerge.merged_into, ContactMerge.unread_count)
+    return ContactMerge.select(*columns).where(ContactMerge.survivor == contact_pk)
+
+
+@prepared
+def _find_incoming(contact_pk: Any, limit: Any) -> Any:
+    """Read the newest incoming messages that count as unread until someone reads them."""
+    newest_first = (column.desc() for column in HISTORY_ORDER)
+    incoming = Message.select(Message.pk).where(Message.contact == contact_pk, _COUNTED)
+    return incoming.order_by(*newest_first).limit(limit)
