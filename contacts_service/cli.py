@@ -1,14 +1,15 @@
-"""Commands for an operator: ``flask --app wsgi db …`` and ``flask --app wsgi keys …``."""
+"""Commands for an operator: ``flask --app wsgi db …``, ``… keys …`` and ``… retention …``."""
 
+import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from typing import Any
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 from marshmallow import ValidationError
 
 from contacts_service.changes.queries import renew
@@ -19,6 +20,7 @@ from contacts_service.db.copy import CopyRefused, copy_database
 from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
 from contacts_service.keys import use_cases
+from contacts_service.privacy.retention import Retention, apply_retention, count_contacts, erase_files
 from contacts_service.settings import InvalidSetting, Settings
 from contacts_service.web.auth import SCOPES
 from contacts_service.web.observability import printable
@@ -163,3 +165,37 @@ def _state(key: dict[str, Any]) -> str:
         tense = "expired" if key["expires_at"] <= datetime.now(UTC) else "expires"
         return f"{tense} {key['expires_at']:%Y-%m-%dT%H:%M:%SZ}"
     return "active"
+
+
+def _age(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    """The moment that is so long ago."""
+    if value is None:
+        return None
+    if not (found := re.fullmatch("([1-9][0-9]{0,4})([dh])", value)):
+        raise click.BadParameter(f"{value!r} is no number of days or hours from 1 to 99999, such as 180d or 12h")
+    return datetime.now(UTC) - int(found[1]) * timedelta(**{{"d": "days", "h": "hours"}[found[2]]: 1})
+
+
+@click.command("retention")
+@click.option("--messages", callback=_age, metavar="AGE", help="Delete messages written longer ago, such as 180d.")
+@click.option("--content-only", is_flag=True, help="Keep the messages, without their content.")
+@click.option("--sessions", callback=_age, metavar="AGE", help="Delete sessions last changed longer ago.")
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@with_appcontext
+@_with_database
+def retention(messages: datetime | None, sessions: datetime | None, *, content_only: bool, dry_run: bool) -> None:
+    """Delete what is older than AGE, a number of days (180d) or hours (12h). It may be interrupted and repeated."""
+    if not messages and not (sessions and not content_only):
+        raise click.UsageError("Say --messages AGE, or --sessions AGE without --content-only.")
+    migrations.upgrade()
+    counts = [0, 0]
+    with click.progressbar(length=count_contacts(), label="contacts", file=sys.stderr) as bar:
+        for done in apply_retention(Retention(messages, sessions, content_only), dry_run=dry_run):
+            bar.update(done.contacts)
+            counts = [counts[0] + done.messages, counts[1] + done.sessions]
+    if not dry_run:
+        with click.progressbar(length=100, label="database files", file=sys.stderr) as bar:
+            for share in erase_files():
+                bar.update(int(share * 100) - bar.pos)
+    what = f"{counts[0]} {'contents of messages' if content_only else 'messages'} and {counts[1]} sessions"
+    click.echo(f"{what} {'would be' if dry_run else 'were'} deleted.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from contacts_service.contacts import queries
 from contacts_service.contacts.consent import NOT_SAID, with_consent
+from contacts_service.contacts.erasure import erase_after_delete
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tombstones import delete_expired_tombstones
@@ -72,3 +73,4 @@ def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expect
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
     delete_expired_tombstones()
+    erase_after_delete()

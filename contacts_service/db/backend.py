@@ -68,6 +68,9 @@ class Backend:
         """Run a statement that commits by itself, outside of a transaction."""
         return nullcontext()
 
+    def erase_after_commit(self) -> None:
+        """Overwrite what this transaction deletes also where the database keeps old versions of it."""
+
     def lock_out_writers(self, table: str) -> None:
         """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
 
