@@ -148,8 +148,9 @@ CREATE INDEX stored_response_contact ON stored_response (contact_id)
 # docs/decisions/search-index.md.
 #
 # FTS5 without positions, over a view. The no-break space in front of an account's id occurs in no search text, which
-# went through NFKC. All ASCII characters but whitespace belong to words, and so do all others. What inserts many contacts
-# gives them a change_seq below 0 and inserts their grams itself: within a trigger FTS5 writes to the file for each row.
+# went through NFKC. All ASCII characters but whitespace belong to words, and so do all others. What inserts many
+# contacts gives them a change_seq below 0 and inserts their grams itself: within a trigger FTS5 writes to the file for
+# each row.
 SQLITE_SEARCH = """
 CREATE VIEW contact_grams (pk, grams) AS
 SELECT pk, char(160) || COALESCE(account_id, 'none') || ' ' || COALESCE((
@@ -184,9 +185,10 @@ WHEN old.search_text <> new.search_text BEGIN
 END
 """
 # A GIN index on a narrow copy: it stays in memory, and messages don't write to it. Grams of one and two characters are
-# marked by a space, as they are looked up whole and all others by prefix. New rows wait in a list to be merged together,
-# which takes a seventh of the time; searches read through it, so it is short. The function costs about a thousand times
-# a simple one; with less the planner takes a scan that computes the grams of every row for the cheaper plan.
+# marked by a space, as they are looked up whole and all others by prefix. New rows wait in a list and are merged
+# together, which takes a third of the time; searches read through it, so it is short. The function costs about a
+# thousand times a simple one; with less the planner takes a scan that computes the grams of every row for the cheaper
+# plan.
 POSTGRESQL_SEARCH = """
 CREATE TABLE contact_search (
     contact_id BIGINT NOT NULL PRIMARY KEY,
