@@ -152,8 +152,9 @@ def test_row_that_a_client_broke_off_is_not_imported(lone_worker: Service, frami
 def test_import_that_was_killed_and_sent_again_ends_as_one_that_was_not(
     kind: str, databases: Databases, tmp_path: Path
 ) -> None:
-    rows = [b"+1555%07d,K%d,name %d,%s\n" % (n % 1700, n % 1700, n, b"true" if n % 5 else b"") for n in range(3000)]
-    body = b"phone_number,external_id,name,marketing_opt_out\n" + b"".join(rows)
+    row, padding = b"+1555%07d,K%d,name %d,%s,%s\n", b"x" * 200
+    rows = [row % (n % 1700, n % 1700, n, b"true" if n % 5 else b"", padding) for n in range(3000)]
+    body = b"phone_number,external_id,name,marketing_opt_out,id\n" + b"".join(rows)
     ends = []
     for kills in (0, 2):
         folder = tmp_path / str(kills)
