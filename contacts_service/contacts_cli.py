@@ -1,7 +1,6 @@
 """Commands that import and export contacts: ``flask --app wsgi contacts …``, as over HTTP."""
 
 import io
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +54,10 @@ def import_contacts(path: str, file_format: str | None, rejected: Any, **given: 
     """Import contacts from FILE, or from standard input with -. The same file may be imported again."""
     migrations.upgrade()
     query = {name: str(value).lower() for name, value in given.items() if value is not None}
+    size = 0 if path == "-" else Path(path).stat().st_size
     with (
         click.open_file(path, "rb") as opened,
-        click.progressbar(length=os.fstat(opened.fileno()).st_size or 1, label="importing", file=sys.stderr) as bar,
+        click.progressbar(length=size or 1, label="importing", file=sys.stderr) as bar,
     ):
         body = _Counted(opened, bar.update)
         shown: list[str] = []

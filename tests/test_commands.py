@@ -1,5 +1,6 @@
 """Commands: which database they work on, and names of any kind."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from helpers.databases import Databases
+from helpers.examples import ACCOUNT
 from helpers.service import ROOT
 
 from contacts_service.app import create_app
@@ -86,3 +88,42 @@ def test_command_tells_a_wrong_setting_in_one_sentence(variable: str) -> None:
     assert failed.returncode != 0
     assert failed.stderr.startswith(f"contacts-service: {variable} ")
     assert failed.stderr.count("\n") == 1
+
+
+def test_contacts_are_imported_and_exported_by_commands(app: Flask, tmp_path: Path) -> None:
+    runner = app.test_cli_runner()
+    file, rejected, exported = (tmp_path / name for name in ("in.csv", "rejected.csv", "out.ndjson"))
+    file.write_text("phone_number,name\n+15550100,Ann\n1,Bob\n")
+    dry = runner.invoke(args=["contacts", "import", str(file), "--dry-run"])
+    assert dry.stdout == "2 rows, 1 created, 0 updated, 0 unchanged, 0 skipped, 1 failed\n"
+    done = runner.invoke(args=["contacts", "import", str(file), "--rejected", str(rejected)])
+    assert (done.stdout, done.exit_code) == (dry.stdout, 1)
+    assert "row 2: phone_number: Not an international phone number" in dry.stderr
+    assert done.stderr.endswith("Error: 1 of 2 rows was not imported.\n")
+    assert rejected.read_text().startswith('phone_number,name,error\n1,Bob,"phone_number: ')
+    rejected.write_text(rejected.read_text().replace("\n1,", "\n+15550101,"))
+    mended = runner.invoke(args=["contacts", "import", str(rejected), "--on-match", "skip", "--account", ACCOUNT])
+    assert mended.exit_code == 0, mended.output
+    assert runner.invoke(args=["contacts", "export", str(exported)]).exit_code == 0
+    assert [json.loads(line)["name"] for line in exported.read_text().splitlines()] == ["Ann", "Bob"]
+    chosen = runner.invoke(
+        args=["contacts", "export", "-", "--filter", f"account_id={ACCOUNT}", "--filter", "search=b"]
+    )
+    assert [line.split(",")[7] for line in chosen.stdout.splitlines()] == ["profile_name", ""]
+    assert len(chosen.stdout.splitlines()) == 2
+    again = runner.invoke(args=["contacts", "import", "-", "--format", "ndjson"], input=exported.read_bytes())
+    assert again.stdout.startswith("2 rows, 0 created, 0 updated, 2 unchanged"), again.output
+
+
+def test_commands_of_contacts_say_in_a_sentence_what_is_wrong(app: Flask, tmp_path: Path) -> None:
+    runner = app.test_cli_runner()
+    file = tmp_path / "in.csv"
+    file.write_text("nmae\n")
+    for arguments, told in (
+        (["import", str(file)], "nmae: Unknown column."),
+        (["import", str(file), "--account", "x"], "account_id: Not a UUID"),
+        (["export", "-", "--filter", "nmae=x"], "nmae: Unknown field."),
+    ):
+        failed = runner.invoke(args=["contacts", *arguments])
+        assert failed.exit_code == 1
+        assert f"Error: {told}" in failed.stderr

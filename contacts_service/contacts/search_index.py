@@ -39,6 +39,9 @@ class SearchIndex:
         """Write the query for rows that have all of these grams."""
         raise NotImplementedError
 
+    def insert(self, contacts: list[dict[str, Any]]) -> None:
+        """Index contacts that were inserted with a ``change_seq`` below 0. By default a trigger has done it."""
+
     def indexed(self, terms: list[str]) -> IndexQuery:
         """Split the terms into a query of the index and those that rows are compared with."""
         compared = [term for term in terms if len(term) > self.max_gram]

@@ -12,6 +12,7 @@ from contacts_service.contacts.search_index import (
     SearchIndex,
     all_of,
 )
+from contacts_service.contacts.tables import NO_ACCOUNT
 from contacts_service.db.database import database
 
 _ACCOUNT_MARK = "\u00a0"  # In front of the account among the grams; no search text holds this character.
@@ -22,6 +23,16 @@ class SqliteSearchIndex(SearchIndex):
 
     def query_of(self, grams: list[str]) -> str:
         return " AND ".join(_quoted(gram) + ("*" if len(gram) < self.max_gram else "") for gram in grams)
+
+    def insert(self, contacts: list[dict[str, Any]]) -> None:
+        """Write the grams that the view contact_grams shows of each contact."""
+        rows = []
+        for contact in contacts:
+            words = contact["search_text"].replace("\n", " ").split(" ")
+            grams = [word[at : at + self.max_gram] for word in words for at in range(len(word))]
+            account = _ACCOUNT_MARK + (contact["account_id"] or NO_ACCOUNT)
+            rows.append((contact["pk"], " ".join([account, *grams])))
+        database.copy_rows("contact_search", ("rowid", "grams"), rows)
 
     def count(self, searches: list[IndexQuery], account_ids: list[str] | None) -> MatchCount | None:
         """Count the contacts that match any of the searches, in the index alone; None if rows have to be compared."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from contacts_service.contacts.consent import NOT_SAID, with_consent
+from contacts_service.contacts.filters import INDEXES
 from contacts_service.contacts.identifiers import Identifier, find_owners, lock_owners
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
 from contacts_service.contacts.metadata_terms import terms_of
@@ -187,9 +188,12 @@ class Batch:
             identifiers += [(account, *value, pk, True, now, now) for value in values]
             tags += [(pk, tag) for tag in contact["tags"].parsed()]
             terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
-        who = actor.get(), on_behalf_of.get()
-        stored = [[*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *who] for each in contacts]
-        database.copy_rows("contact", [*_INSERTED, *_TIMES, "changed_by", "on_behalf_of"], stored)
+        last = actor.get(), on_behalf_of.get(), -1
+        stored = [
+            [*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *last] for each in contacts
+        ]
+        database.copy_rows("contact", [*_INSERTED, *_TIMES, "changed_by", "on_behalf_of", "change_seq"], stored)
+        INDEXES[database.kind].insert(contacts)
         columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
         database.copy_rows("contact_identifier", columns, sorted(identifiers))
         if tags:

@@ -3,18 +3,19 @@
 import csv
 import io
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from operator import itemgetter
 from typing import IO, Any
 
 from contacts_service.contacts.tables import ALL_COLUMNS
+from contacts_service.db.fields import JSONText
 from contacts_service.transfer.batch import Errors, Row
-from contacts_service.transfer.cells import protect
+from contacts_service.transfer.cells import RISKY, protect
 from contacts_service.web.envelope import encode
 from schemas.contact_transfer import MAX_REJECTED
 
 COLUMNS = [*[column.name for column in ALL_COLUMNS], "service_window_open", "service_window_expires_at"]
-_WRITTEN_BY_PEOPLE = ("external_id", "username", "name", "profile_name", "avatar_url", "last_message_preview")
 _IN_MEMORY = 1024 * 1024
 
 
@@ -28,22 +29,40 @@ def as_csv(pages: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
     """RFC 4180, in UTF-8, with a header."""
     yield (",".join(COLUMNS) + "\r\n").encode()
     for page in pages:
+        columns = [*zip(*map(_VALUES, page), strict=True)]
+        for at, write in _CELLS if page else ():
+            columns[at] = tuple([write(value) for value in columns[at]])
         text = io.StringIO()
-        csv.writer(text).writerows([_cells(contact) for contact in page])
+        csv.writer(text).writerows(zip(*columns, strict=True))
         yield text.getvalue().encode()
 
 
-def _cells(contact: dict[str, Any]) -> Iterable[Any]:
-    for name in _WRITTEN_BY_PEOPLE:
-        if contact[name]:
-            contact[name] = protect(contact[name])
-    contact["tags"] = protect(",".join(contact["tags"].parsed()))
-    for name, value in contact.items():
-        if isinstance(value, datetime):
-            contact[name] = value.isoformat().replace("+00:00", "Z")
-        elif isinstance(value, bool):
-            contact[name] = "true" if value else "false"
-    return map(contact.__getitem__, COLUMNS)
+def _protected(text: str | None) -> str | None:
+    return protect(text) if text and text[0] in RISKY else text
+
+
+def _tags(tags: JSONText) -> str:
+    return "" if tags == "[]" else protect(",".join(tags.parsed()))
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.isoformat().replace("+00:00", "Z") if value else None
+
+
+_VALUES = itemgetter(*COLUMNS)
+_WRITTEN: dict[str, Callable[[Any], str | None]] = {
+    **dict.fromkeys(
+        ("external_id", "username", "name", "profile_name", "avatar_url", "last_message_preview"), _protected
+    ),
+    **dict.fromkeys(("marketing_opt_out", "service_window_open"), _boolean),
+    **{name: _time for name in COLUMNS if name.endswith("_at")},
+    "tags": _tags,
+}
+_CELLS = [(COLUMNS.index(name), write) for name, write in _WRITTEN.items()]
 
 
 class RejectedRows:

@@ -17,7 +17,7 @@ class Response:
     status: int
     body: dict[str, Any]
     headers: Any
-    text: str = ""
+    text: str | None = None
     """The body of a response that is no JSON."""
 
     @property
@@ -123,7 +123,7 @@ class Caller:
             return
         documented = self.openapi["paths"][documented_path][method.lower()]["responses"]
         assert str(response.status) in documented, f"{method} {path} does not document {response.status}"
-        if response.text:
+        if response.text is not None:
             assert response.headers["Content-Type"].partition(";")[0] in documented[str(response.status)]["content"]
         elif response.status != 304:
             validator_of(self.app, documented_path, method.lower(), response.status).validate(response.body)
