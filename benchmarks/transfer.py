@@ -32,8 +32,8 @@ from contacts_service.transfer.writing import COLUMNS
 
 _HEADER = ("phone_number", "external_id", "name", "profile_name", "tags", "marketing_opt_out", "metadata.plan")
 _FLOOR = (
-    """CREATE TABLE floor_contact (pk INTEGER PRIMARY KEY, id TEXT UNIQUE, phone_number TEXT, external_id TEXT, name TEXT,
-    profile_name TEXT, tags TEXT, metadata TEXT)""",
+    """CREATE TABLE floor_contact (pk INTEGER PRIMARY KEY, id TEXT UNIQUE, phone_number TEXT, external_id TEXT,
+    name TEXT, profile_name TEXT, tags TEXT, metadata TEXT)""",
     """CREATE TABLE floor_identifier (account TEXT, kind TEXT, value TEXT, pk INTEGER,
     PRIMARY KEY (account, kind, value))""",
 )
