@@ -1,181 +1,230 @@
-"""Imports and exports many contacts behind gunicorn, beside the least that a database needs for the same rows.
+"""Imports and exports many contacts over HTTP, beside floors written by hand. Nothing else should run meanwhile.
 
-``python -m benchmarks.transfer --rows 1000000`` prints the seconds of both, what other callers' gets take meanwhile,
-and the memory of the workers.
+python -m benchmarks.transfer --rows 1000000 --kind sqlite
 """
 
 import argparse
 import csv
 import http.client
 import io
+import random
 import sqlite3
+import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import psycopg
 
-from benchmarks import processor, storage
+from benchmarks import storage
+from benchmarks.keys import headers_for
+from benchmarks.names import SCRIPTS
 from benchmarks.served import Server, serve
+from contacts_service.db.database import close_connection, connect
+from contacts_service.db.migrations import upgrade
+from contacts_service.settings import Settings
+from contacts_service.transfer.writing import COLUMNS
 
-_EMPTY = 0  # The size in the name of the database that is filled here.
-_TABLE = "CREATE TABLE bare (phone_number TEXT UNIQUE, external_id TEXT UNIQUE, name TEXT, tags TEXT, plan TEXT)"
-_HEADER = ("phone_number", "external_id", "name", "tags", "metadata.plan")
-_FIRST = {"phone_number": "+4910000000", "name": "The one who is read meanwhile"}
-_PART = 256 * 1024
-
-
-class Reader(threading.Thread):
-    """Gets one contact again and again, and keeps the latencies."""
-
-    def __init__(self, server: Server, path: str) -> None:
-        super().__init__(daemon=True)
-        self._server, self._path = server, path
-        self._is_over = threading.Event()
-        self.latencies: list[float] = []
-
-    def run(self) -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", self._server.port)) as connection:
-            while not self._is_over.wait(0.005):
-                began = time.perf_counter()
-                connection.request("GET", self._path)
-                response = connection.getresponse()
-                response.read()
-                if response.status != http.HTTPStatus.OK:
-                    raise RuntimeError(response.status)
-                self.latencies.append(time.perf_counter() - began)
-
-    def p99(self) -> float:
-        """Stop reading. Returns milliseconds."""
-        self._is_over.set()
-        self.join()
-        return sorted(self.latencies)[int(len(self.latencies) * 0.99)] * 1000
+_HEADER = ("phone_number", "external_id", "name", "profile_name", "tags", "marketing_opt_out", "metadata.plan")
+_FLOOR = (
+    """CREATE TABLE floor_contact (pk INTEGER PRIMARY KEY, id TEXT UNIQUE, phone_number TEXT, external_id TEXT,
+    name TEXT, profile_name TEXT, tags TEXT, metadata TEXT)""",
+    """CREATE TABLE floor_identifier (account TEXT, kind TEXT, value TEXT, pk INTEGER,
+    PRIMARY KEY (account, kind, value))""",
+)
+_STORED = [name for name in COLUMNS if not name.startswith("service_window")]
+_PAGE = 1000
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.transfer", description=__doc__)
-    arguments.add_argument("--rows", type=int, default=1_000_000)
-    arguments.add_argument("--database", choices=storage.KINDS, action="append", help="only this kind")
-    given = arguments.parse_args()
-    file = storage.folder() / f"import_{given.rows}.csv"
-    with file.open("w", newline="") as written:
-        csv.writer(written).writerows([_HEADER, *_rows(given.rows)])
-    for kind in given.database or storage.KINDS:
-        _measure(kind, file, given.rows)
-    file.unlink()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--kind", choices=storage.KINDS, action="append")
+    options = parser.parse_args()
+    file = storage.folder() / f"import_{options.rows}.csv"
+    _write_file(file, options.rows)
+    print(f"{options.rows:,} rows, {file.stat().st_size / 1e6:.0f} MB; load {Path('/proc/loadavg').read_text()}")
+    for kind in options.kind or storage.KINDS:
+        print(f"\n{kind}", flush=True)
+        _measure(kind, file, options.rows)
 
 
-def _rows(count: int) -> Iterator[tuple[str, ...]]:
-    for number in range(count):
-        yield f"+49171{number:08}", f"CRM-{number}", f"Jürgen Müller {number}", "imported,vip", "gold"
+def _write_file(file: Path, rows: int) -> None:
+    rng = random.Random(1)
+    with file.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.writer(output)
+        writer.writerow(_HEADER)
+        for number in range(rows):
+            script = SCRIPTS[number % len(SCRIPTS)]
+            first = rng.choice(script.first_names)
+            row = (
+                f"+49{1_500_000_000 + number * 7}",
+                f"CRM-{number}",
+                f"{first} {rng.choice(script.last_names)}",
+                first,
+            )
+            tags, plan = rng.choice(("", "new", "new,vip")), rng.choice(("gold", "silver", "free"))
+            writer.writerow((*row, tags, "false", plan))
 
 
 def _measure(kind: str, file: Path, rows: int) -> None:
-    storage.create_empty(kind, _EMPTY)
-    url = storage.database_url(kind, _EMPTY)
-    with serve("service", url, {}) as server:
-        path = _create(server)
-        quiet = _reading(server, path, lambda: time.sleep(5))
+    size = rows + 1  # Not a database of the other benchmarks, which has contacts.
+    storage.create_empty(kind, size)
+    url = storage.database_url(kind, size)
+    connect(Settings(database_url=url))
+    upgrade()
+    close_connection()
+    headers = headers_for(url)
+    with serve("service", url, headers) as server:
+        contact = _request(server, "POST", "/api/contacts", headers, b'{"phone_number": "+15550100"}')["data"]["id"]
+        before = _p99_of_get(server, contact, headers, seconds=5.0)
         memory = _memory(server)
-        busy = _reading(server, path, lambda: print(_import(server, file)))
-        print(f"{kind}: import {busy[1]:.1f} s, {rows / busy[1]:,.0f} rows/s")
-        print(f"  p99 of a get {quiet[0]:.2f} ms before, {busy[0]:.2f} ms meanwhile")
-        print(f"  workers {memory} MiB before, {_memory(server)} MiB after")
-        began = time.perf_counter()
-        size = _export(server)
-        seconds = time.perf_counter() - began
-        print(f"  export {size / 1e6 / seconds:.1f} MB/s ({size / 1e6:.0f} MB), workers {_memory(server)} MiB after")
+        stop, during = threading.Event(), [0.0]
+        other = threading.Thread(
+            target=lambda: during.__setitem__(0, _p99_of_get(server, contact, headers, until=stop))
+        )
+        other.start()
+        seconds, counts = _import(server, file, headers)
+        stop.set()
+        other.join()
+        ratio = during[0] / before
+        _tell("import", f"{seconds:.1f} s, {seconds / rows * 1e6:.0f} µs a row, {counts}")
+        _tell("p99 of a get", f"{before * 1000:.1f} ms before, {during[0] * 1000:.1f} ms during: {ratio:.1f} ×")
+        _tell("largest worker", f"{memory / 1e6:.1f} MB before, {_memory(server) / 1e6:.1f} MB after")
+        again, counts = _import(server, file, headers)
+        _tell("the same again", f"{again:.1f} s, {again / rows * 1e6:.0f} µs a row, {counts}")
+        exports = {name: _export(server, name, headers) for name in ("csv", "ndjson")}
+        _tell("after exports", f"{_memory(server) / 1e6:.1f} MB")
+    floor = _import_floor(url, file)
+    _tell(
+        "floor of import", f"{floor:.1f} s, {floor / rows * 1e6:.0f} µs a row: the import takes {seconds / floor:.1f} ×"
+    )
+    for name, (exported, taken) in exports.items():
+        floor_size, floor_seconds = _export_floor(url, name)
+        rate, floor_rate = exported / taken / 1e6, floor_size / floor_seconds / 1e6
+        _tell(f"export {name}", f"{taken:.1f} s, {rate:.1f} MB/s; floor {floor_rate:.1f}: {floor_rate / rate:.1f} ×")
+
+
+def _tell(what: str, result: str) -> None:
+    print(f"{what:16} {result}", flush=True)
+
+
+def _request(server: Server, method: str, path: str, headers: dict[str, str], body: Any = None) -> Any:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=3600)) as connection:
+        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+        return orjson.loads(connection.getresponse().read())
+
+
+def _import(server: Server, file: Path, headers: dict[str, str]) -> tuple[float, dict[str, int]]:
     began = time.perf_counter()
-    (_load_sqlite if kind == "sqlite" else _load_postgresql)(url, file)
-    floor = time.perf_counter() - began
-    print(f"  floor of the import {floor:.1f} s: {busy[1] / floor:.1f} times as long")
-    began = time.perf_counter()
-    size = (_dump_sqlite if kind == "sqlite" else _dump_postgresql)(url)
-    print(f"  floor of the export {size / 1e6 / (time.perf_counter() - began):.1f} MB/s")
+    with file.open("rb") as body:
+        headers = {**headers, "Content-Type": "text/csv", "Content-Length": str(file.stat().st_size)}
+        result = _request(server, "POST", "/api/contacts/import", headers, body)["data"]
+    return time.perf_counter() - began, {name: count for name, count in result.items() if name != "rejected" and count}
 
 
-def _reading(server: Server, path: str, what: Callable[[], Any]) -> tuple[float, float]:
-    """Do something while another client reads. Returns its p99 in milliseconds, and how many seconds it took."""
-    reader = Reader(server, path)
-    reader.start()
-    began = time.perf_counter()
-    what()
-    seconds = time.perf_counter() - began
-    return reader.p99(), seconds
-
-
-def _create(server: Server) -> str:
-    """Create the contact that is read. Returns its path."""
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
-        connection.request("POST", "/api/contacts", orjson.dumps(_FIRST), {"Content-Type": "application/json"})
-        return f"/api/contacts/{orjson.loads(connection.getresponse().read())['data']['id']}"
-
-
-def _import(server: Server, file: Path) -> str:
-    headers = {"Content-Type": "text/csv", "Content-Length": str(file.stat().st_size)}
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection, file.open("rb") as body:
-        connection.request("POST", "/api/contacts/import", body, headers)
-        return connection.getresponse().read().decode()[:200]
-
-
-def _export(server: Server) -> int:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
-        connection.request("GET", "/api/contacts/export?format=csv")
+def _export(server: Server, file_format: str, headers: dict[str, str]) -> tuple[int, float]:
+    began, size = time.perf_counter(), 0
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=3600)) as connection:
+        connection.request("GET", f"/api/contacts/export?format={file_format}", headers=headers)
         response = connection.getresponse()
-        return sum(map(len, iter(lambda: response.read(_PART), b"")))
+        while data := response.read(1_000_000):
+            size += len(data)
+    return size, time.perf_counter() - began
 
 
-def _memory(server: Server) -> list[int]:
-    """Resident memory of each worker, in MiB."""
-    return [
-        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 >> 20
-        for pid in processor.children(server.process.pid)
-    ]
+def _p99_of_get(
+    server: Server, contact: str, headers: dict[str, str], *, seconds: float = 1e9, until: Any = None
+) -> float:
+    latencies, end = [], time.perf_counter() + seconds
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        while time.perf_counter() < end and not (until and until.is_set()):
+            began = time.perf_counter()
+            connection.request("GET", f"/api/contacts/{contact}", headers=headers)
+            connection.getresponse().read()
+            latencies.append(time.perf_counter() - began)
+            time.sleep(0.005)
+    return statistics.quantiles(latencies, n=100)[-1]
 
 
-def _load_sqlite(url: str, file: Path) -> None:
-    bare = Path(url.removeprefix("sqlite:///")).with_name("bare.db")
-    bare.unlink(missing_ok=True)
-    with closing(sqlite3.connect(bare)) as connection, file.open(newline="") as read:
-        connection.execute(_TABLE)
-        rows = csv.reader(read)
-        next(rows)
-        connection.executemany("INSERT INTO bare VALUES (?, ?, ?, ?, ?)", rows)
-        connection.commit()
-    bare.unlink()
+def _memory(server: Server) -> int:
+    """Bytes that the largest worker has in memory (VmRSS)."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    found = [Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0] for pid in children]
+    return max(map(int, found)) * 1024
 
 
-def _load_postgresql(url: str, file: Path) -> None:
-    with psycopg.connect(url) as connection, file.open("rb") as read:
-        connection.execute(_TABLE)
-        with connection.cursor().copy("COPY bare FROM STDIN (FORMAT csv, HEADER)") as copy:
-            while part := read.read(_PART):
-                copy.write(part)
+def _rows(file: Path) -> Iterator[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        for number, (phone, key, name, profile, tags, _, plan) in enumerate(list(row) for row in _skip_header(opened)):
+            contact = (number, str(number), phone, key, name, profile, tags, f'{{"plan":"{plan}"}}')
+            yield contact, [("none", "phone_number", phone, number), ("none", "external_id", key, number)]
 
 
-def _dump_sqlite(url: str) -> int:
-    """Write all columns of all contacts as CSV, without a look at them."""
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-        return _write_csv(connection.execute("SELECT * FROM contact ORDER BY pk"))
+def _skip_header(opened: Any) -> Iterator[list[str]]:
+    reader = csv.reader(opened)
+    next(reader)
+    return reader
 
 
-def _dump_postgresql(url: str) -> int:
-    with psycopg.connect(url) as connection, connection.cursor("contacts") as cursor:
-        cursor.itersize = 1000
-        return _write_csv(cursor.execute("SELECT * FROM contact ORDER BY pk"))
+def _import_floor(url: str, file: Path) -> float:
+    """Put the same rows into bare tables with the same unique keys: by COPY, or one statement for all on SQLite."""
+    if not url.startswith("sqlite"):
+        with psycopg.connect(url) as connection:
+            for statement in _FLOOR:
+                connection.execute(statement)
+            began = time.perf_counter()
+            for table, at in (("floor_contact", 0), ("floor_identifier", 1)):
+                with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+                    for row in _rows(file):
+                        for each in [row[0]] if at == 0 else row[1]:
+                            copy.write_row(each)
+            connection.commit()
+            return time.perf_counter() - began
+    with closing(sqlite3.connect(urlsplit(url).path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        for statement in _FLOOR:
+            connection.execute(statement)
+        began = time.perf_counter()
+        connection.execute("BEGIN")
+        contacts = (row[0] for row in _rows(file))
+        connection.executemany("INSERT INTO floor_contact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", contacts)
+        identifiers = (each for row in _rows(file) for each in row[1])
+        connection.executemany("INSERT INTO floor_identifier VALUES (?, ?, ?, ?)", identifiers)
+        connection.execute("COMMIT")
+        return time.perf_counter() - began
 
 
-def _write_csv(rows: Any) -> int:
-    size = 0
-    while part := rows.fetchmany(1000):
-        text = io.StringIO()
-        csv.writer(text).writerows(part)
-        size += len(text.getvalue().encode())
-    return size
+def _export_floor(url: str, file_format: str) -> tuple[int, float]:
+    """Read the same rows and write them as the driver gives them."""
+    began, size = time.perf_counter(), 0
+    for rows in _pages(url):
+        if file_format == "csv":
+            text = io.StringIO()
+            csv.writer(text).writerows(rows)
+            size += len(text.getvalue().encode())
+        else:
+            size += sum(len(orjson.dumps(dict(zip(_STORED, row, strict=True)), default=str)) + 1 for row in rows)
+    return size, time.perf_counter() - began
+
+
+def _pages(url: str) -> Iterator[list[tuple[Any, ...]]]:
+    query = f"SELECT {', '.join(_STORED)} FROM contact ORDER BY pk"
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(urlsplit(url).path)) as connection:
+            cursor: Any = connection.execute(query)
+            while rows := cursor.fetchmany(_PAGE):
+                yield rows
+    else:
+        with psycopg.connect(url) as connection, connection.cursor("floor") as cursor:
+            cursor.execute(query)
+            while rows := cursor.fetchmany(_PAGE):
+                yield rows
 
 
 if __name__ == "__main__":

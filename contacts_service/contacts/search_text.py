@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import chain, groupby
 
 # Letters with a stroke and other letters of their own, which Unicode does not decompose into a letter and a mark.
@@ -32,6 +33,7 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFKC", kept.translate(_UNDECOMPOSED))
 
 
+@lru_cache(maxsize=4096)
 def _is_accent(character: str) -> bool:
     """Whether people leave the mark out when they type, as opposed to a mark that makes another letter.
 

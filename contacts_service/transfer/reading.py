@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError
@@ -237,13 +238,21 @@ def _parsed(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def _load(schema: ImportRow, given: dict[str, Any]) -> Any:
+    """Do as ``schema.load``, which takes 51 µs a row; without its own steps the fields take 31."""
+    if not given.keys().isdisjoint(FINDING) and "marketing_opt_out_at" not in given:  # What the schema itself checks.
+        with suppress(KeyError, ValidationError):  # Then the schema tells all that is wrong.
+            return {name: schema.fields[name].deserialize(value, name, given) for name, value in given.items()}
+    return schema.load(given)
+
+
 def _validated(schema: ImportRow, number: int, source: list[str], given: Any, errors: dict[str, Any]) -> Row:
     for kind in FINDING if not errors else ():
         if "E+" in (text := str(given.get(kind, "")).upper()) and _SCIENTIFIC.fullmatch(text):
             errors[kind] = [f"The spreadsheet made {text} of it: have the column as text, and export it again."]
     if not errors:
         try:
-            return Row(number, source, schema.load(given), {})
+            return Row(number, source, _load(schema, given), {})
         except ValidationError as error:
             errors = error.messages_dict
     if any(_UNDECODABLE in cell for cell in source):
