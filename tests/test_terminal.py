@@ -86,7 +86,7 @@ def test_log_is_json_elsewhere_and_text_where_it_is_wanted(databases: Databases,
 
 WRONG = {
     "PORT": ("http", "PORT can't be 'http'."),
-    "WEB_CONCURRENCY": ("0", "WEB_CONCURRENCY and CONTACTS_THREADS must be at least 1."),
+    "WEB_CONCURRENCY": ("0", "WEB_CONCURRENCY, CONTACTS_THREADS and CONTACTS_IMPORT_LIMIT must be at least 1."),
     "CONTACTS_HOST": ("nowhere.invalid", "can't listen on CONTACTS_HOST nowhere.invalid, PORT "),
     "CONTACTS_FIRST_KEY": ("x" * 40, "CONTACTS_FIRST_KEY must be random: "),
     "DATABASE_URL": ("postgresql://u:se%zzcret@db/x", "DATABASE_URL is no connection URL of PostgreSQL's."),
