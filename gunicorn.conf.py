@@ -54,17 +54,20 @@ from gunicorn.arbiter import Arbiter  # noqa: E402
 from contacts_service.app import prepare  # noqa: E402
 from contacts_service.metrics import merge_ended_workers  # noqa: E402
 from contacts_service.web.observability import LOGGING  # noqa: E402
-from contacts_service.web.server import keep_gunicorn_in_the_envelope, refuse_when_stopped  # noqa: E402
+from contacts_service.web.server import adapt_gunicorn, forget_connections, refuse_when_stopped  # noqa: E402
 
-keep_gunicorn_in_the_envelope()
+adapt_gunicorn()
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "contacts_service.web.server.Worker"
+logger_class = "contacts_service.web.server_output.Logger"
 threads = _settings.threads
 timeout = 30  # Seconds after which a worker that shows no sign of life is replaced.
 graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
-forwarder_headers = ""  # By default a header could say that the service stands at another address.
+# By default headers could say that the service stands at another address, or is called by TLS. No answer depends on it.
+forwarder_headers, secure_scheme_headers = "", {}
+forwarded_allow_ips = "*"  # To set none of these headers, which spares the comparison of each caller's address.
 limit_request_line = 8190  # The most that gunicorn allows, for lists of ids and searches in any script.
 limit_request_fields = 64
 limit_request_field_size = 4096
@@ -144,8 +147,9 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
-def child_exit(server, worker):  # noqa: ANN001, ANN201, ARG001
-    """Keep what a worker counted that ended."""
+def child_exit(server, worker):  # noqa: ANN001, ANN201
+    """Keep what a worker counted that ended, but not its connections."""
+    forget_connections(worker)
     merge_ended_workers(os.environ["PROMETHEUS_MULTIPROC_DIR"], {os.getpid(), *server.WORKERS})
 
 

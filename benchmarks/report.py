@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import storage
+from benchmarks import processor, storage
 from benchmarks.chart import draw
 from benchmarks.targets import Results, Target, targets
 
@@ -85,7 +85,8 @@ process, and a ratio is that of their medians. Times differ between machines, ra
 - Growth is the service's median divided by that with 10,000 contacts; accounts and assignees grow in proportion.
 - The service never runs `ANALYZE`, so SQLite plans without statistics.
 - gunicorn runs both with the settings of `make run`; the load comes from another process over eight persistent
-  connections.
+  connections. CPU is that of the workers and of PostgreSQL's backends ÷ requests, which other load on the machine
+  hardly changes; `python -m benchmarks.served --against CHECKOUT` compares it with that of another checkout.
 - The container image adds 29.5 MB to its base image (`docker history`, not part of `make bench`).
 """
 _MISSED_TARGETS = """## Missed targets
@@ -154,7 +155,8 @@ def _time_table(results: Results, size: int) -> str:
 
 
 def _served_table(results: Results, size: int) -> str:
-    rows = [["behind gunicorn", "", "requests/s", "p50, ms", "p99, ms", "floor: requests/s", "p50, ms", "p99, ms"]]
+    columns = ["requests/s", "p50, ms", "p99, ms", "CPU, ms", "of database"]
+    rows = [["behind gunicorn", "", *columns, f"floor: {columns[0]}", *columns[1:]]]
     for kind, by_size in results.items():
         for name, sides in by_size.get(size, {}).get("served", {}).items():
             row = [name, _TITLES[kind]]
@@ -163,6 +165,7 @@ def _served_table(results: Results, size: int) -> str:
                 refused = f" ({result['refused']} refused)" if result["refused"] else ""
                 row.append(f"{result['requests_per_second']:,.0f}{refused}")
                 row += [f"{result[percentile] * 1000:.1f}" for percentile in ("p50", "p99")]
+                row += [f"{result[part] * 1000:.2f}" for part in processor.PARTS]
             rows.append(row)
     return _table(rows) if rows[1:] else ""
 

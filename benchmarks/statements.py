@@ -33,7 +33,7 @@ _recorded: list[Statement] | None = None
 
 def install_hooks() -> None:
     """Observe all connections that are opened from now on, at no cost while nothing is recorded."""
-    connect, execute = sqlite3.connect, psycopg.Cursor.execute
+    connect, execute, run_command = sqlite3.connect, psycopg.Cursor.execute, psycopg.Connection._exec_command  # noqa: SLF001 - It begins and commits.
 
     def connect_and_keep(*arguments: Any, **options: Any) -> sqlite3.Connection:
         _connections.append(connection := connect(*arguments, **options))
@@ -46,8 +46,13 @@ def install_hooks() -> None:
             _recorded.append(Statement(str(query), params))
         return execute(cursor, query, params, **options)
 
+    def run_command_and_record(connection: Any, command: bytes, *options: Any) -> Any:
+        _append(command.decode())
+        return run_command(connection, command, *options)
+
     sqlite3.connect = connect_and_keep  # type: ignore[assignment]
     psycopg.Cursor.execute = execute_and_record  # type: ignore[assignment]
+    psycopg.Connection._exec_command = run_command_and_record  # type: ignore[assignment,method-assign]  # noqa: SLF001
 
 
 def record(call: Callable[[], Any]) -> list[Statement]:

@@ -5,7 +5,7 @@ from functools import cache
 from flask import Flask, current_app, request
 
 from contacts_service.changes import views as changes
-from contacts_service.cli import db, keys
+from contacts_service.cli import db, keys, retention
 from contacts_service.contacts import views as contacts
 from contacts_service.contacts_cli import contacts as contact_commands
 from contacts_service.db import migrations
@@ -16,6 +16,7 @@ from contacts_service.keys.keyring import Keyring
 from contacts_service.keys.use_cases import create_first_key, list_keys
 from contacts_service.merges import views as merges
 from contacts_service.messages import views as messages
+from contacts_service.privacy import views as privacy
 from contacts_service.sessions import views as sessions
 from contacts_service.settings import MAX_BODY_BYTES, InvalidSetting, Settings
 from contacts_service.transfer import views as transfer
@@ -47,12 +48,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions.update(keyring=Keyring(), stream_slots=StreamSlots(settings.threads))
     register_error_handlers(app)
     api = create_api(app)
-    for resource in (contacts, transfer, changes, merges, messages, sessions, flows, health):
+    for resource in (contacts, transfer, changes, merges, messages, sessions, privacy, flows, health):
         api.register_blueprint(resource.blueprint)
     app.register_blueprint(health.metrics_blueprint)
     app.cli.add_command(db)
     app.cli.add_command(keys)
     app.cli.add_command(contact_commands)
+    app.cli.add_command(retention)
     return app
 
 

@@ -84,8 +84,8 @@ class ScopeMissing(ServiceError):
 class ContactNotFound(ServiceError):
     status, code, message = 404, "contact_not_found", f"No contact has the id {CONTACT_ID}."
 
-    def __init__(self, contact_id: str) -> None:
-        super().__init__(f"No contact has the id {contact_id}.")
+    def __init__(self, contact_id: str | None) -> None:
+        super().__init__(f"No contact has the id {contact_id}." if contact_id else "The contact was deleted.")
 
 
 class FlowNotFound(ServiceError):

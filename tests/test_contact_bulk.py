@@ -1,6 +1,7 @@
 """Bulk changes, and adding and removing one tag, alone and by many writers at once."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from helpers.keys import make_key
 
 from contacts_service.contacts import bulk
 from contacts_service.contacts.tables import Contact
-from contacts_service.db.database import reading
+from contacts_service.db import sqlite
+from contacts_service.db.database import close_connection, database, reading
 
 BULK = "/api/contacts/bulk"
 
@@ -156,6 +158,38 @@ def test_repeated_bulk_change_answers_the_first_answer(caller: Caller) -> None:
     for _ in range(2):
         assert caller.post(BULK, body, headers).data == {"matched": 4, "changed": 4}
     assert caller.post(BULK, body).code == "total_changed"
+
+
+@pytest.mark.usefixtures("crowd", "small_batches")
+def test_repeatable_bulk_change_may_take_longer_than_the_timeout(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit is that of each batch: a change of many contacts in one transaction can succeed."""
+    monkeypatch.setattr(bulk, "_MAX_FIXED", 12)
+    monkeypatch.setattr(sqlite, "_STEPS", 1)  # Each statement looks at the clock.
+    close_connection()
+    clock, change_batch, late = time.perf_counter, bulk._change_batch, [0.0]  # noqa: SLF001 - Each takes long.
+
+    def take_long(*arguments: Any) -> int:
+        late[0] += database.obj._timeout * 0.6  # noqa: SLF001 - Two of them are too long.
+        return change_batch(*arguments)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + late[0])
+    monkeypatch.setattr(bulk, "_change_batch", take_long)
+    body = {"filter": {}, "expected_total": 12, "add_tags": ["new"]}
+    response = caller.post(BULK, body, {"Idempotency-Key": "long"})
+    close_connection()
+    assert response.data == {"matched": 12, "changed": 12}
+
+
+@pytest.mark.usefixtures("crowd", "small_batches")
+def test_bulk_change_that_others_would_wait_for_too_long_is_refused(caller: Caller) -> None:
+    """Those with a key are one transaction, so they have a limit, here of five."""
+    body = {"filter": {}, "expected_total": 12, "add_tags": ["new"]}
+    response = caller.post(BULK, body, {"Idempotency-Key": "large"})
+    assert (response.status, response.errors) == (400, {"expected_total": ["At most 5 with an Idempotency-Key."]})
+    assert caller.get("/api/contacts", tags="new").data["total"] == 0
+    assert caller.post(BULK, body).data == {"matched": 12, "changed": 12}
 
 
 @pytest.mark.usefixtures("small_batches")

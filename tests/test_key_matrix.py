@@ -150,7 +150,7 @@ def test_resource_of_another_account_is_404_as_if_it_did_not_exist(app: Flask) -
     unlimited = Caller(app, make_key(app))
     source = own.caller.create("+19998887777", account_id=ACCOUNT)["id"]
     by_id = sorted(name for name in operations(app) if "{id}" in name and "/flows/" not in name)
-    assert len(by_id) == 19
+    assert len(by_id) == 20
     for name in by_id:
         for data in (other, without_account):
             entity_id = data.message if "/messages/{id}" in name else data.contact

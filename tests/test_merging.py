@@ -158,6 +158,7 @@ BODIES: dict[str, Any] = {
     "POST /merge": {"source_id": UNKNOWN_ID},
     "GET /merges": None,
     "GET /events": None,
+    "GET /export": None,
     f"DELETE /merges/{UNKNOWN_ID}": None,
 }
 

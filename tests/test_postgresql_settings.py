@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -28,6 +29,7 @@ ODD = [
     {"default_transaction_isolation": "repeatable read"},
     {"default_transaction_isolation": "serializable"},
 ]
+IS_BLOCKING = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
 LAST_MOMENT = "9999-12-31T16:00:00Z"  # A day later in Tokyo, where the year has five digits then.
 
 
@@ -95,7 +97,8 @@ def test_settings_of_the_role_change_no_answer(
     app: Flask, role_url: Callable[..., str], reached: Callable[[str], str], settings: dict[str, str]
 ) -> None:
     assert app, "the fixture restores the connection"
-    odd = create_app(Settings(database_url=reached(role_url(**settings))))
+    url = role_url(**settings)
+    odd = create_app(Settings(database_url=reached(url)))
     prepare(odd)
     caller = Caller(odd)
     assert caller.get("/readyz").status == 200
@@ -108,6 +111,16 @@ def test_settings_of_the_role_change_no_answer(
     assert caller.get("/api/contacts", search="芳").data["items"][0]["last_message_at"] == LAST_MOMENT
     with writing():
         assert database.execute_sql("SHOW transaction_isolation").fetchone() == ("read committed",)
+    contact, statuses = f"/api/contacts/{created['id']}", []
+    for path, body in ((f"{contact}/assign", {"user_id": None}), (contact, {"name": "New"})):
+        writer = threading.Thread(target=lambda write=(path, body): statuses.append(caller.put(*write).status))
+        with psycopg.connect(url) as other:
+            other.execute("UPDATE contact SET avatar_url = 'https://example.com'")
+            writer.start()
+            while writer.is_alive() and not other.execute(IS_BLOCKING).fetchone():
+                time.sleep(0.01)
+        writer.join(60)
+    assert statuses == [200, 200], "a write waits for another one, and goes on with what that wrote"
 
 
 @pytest.mark.processes

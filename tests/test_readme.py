@@ -32,6 +32,7 @@ wait(os.environ["DATABASE_URL"])' ;; esac
     command curl "$@"
 }
 """
+EMPTY_DATABASE = "postgresql://contacts:secret@127.0.0.1:5432/contacts"
 STARTS_THE_SERVICE = re.compile("make run|docker")
 
 
@@ -41,12 +42,15 @@ def comparable(output: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="the pages say that their examples need jq")
-@pytest.mark.parametrize(("page", "examples"), [("README.md", 6), ("docs/reference.md", 10)])
-def test_page_pasted_into_a_shell_prints_what_it_shows(service: Service, page: str, examples: int) -> None:
+@pytest.mark.parametrize(("page", "examples"), [("README.md", 6), ("docs/reference.md", 10), ("docs/recipes.md", 8)])
+def test_page_pasted_into_a_shell_prints_what_it_shows(
+    service: Service, databases: Databases, page: str, examples: int
+) -> None:
     shown = [found for found in EXAMPLE.findall((ROOT / page).read_text()) if not STARTS_THE_SERVICE.search(found[0])]
     assert len(shown) >= examples
     pasted = "echo '#'\n".join(commands for commands, _ in shown)
     pasted = pasted.replace("http://127.0.0.1:8000", service.url)
+    pasted = pasted.replace(EMPTY_DATABASE, shlex.quote(databases.create("postgresql")))
     pasted = pasted.replace(".venv/bin/flask", f"{shlex.quote(sys.executable)} -m flask")
     done = subprocess.run(
         ["bash", "-e"],

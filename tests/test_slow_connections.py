@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import select
 import selectors
 import socket
 import time
@@ -172,11 +173,14 @@ def test_request_cut_short_is_no_request() -> None:
 
 
 class LoneWorker(server.Worker):
-    """A worker without processes, whose main loop runs step by step, and whose threads do nothing."""
+    """A worker without processes and threads, which runs step by step, and handles no request."""
 
     def __init__(self) -> None:
         super().__init__(0, os.getpid(), [], None, 30, Config(), logging.getLogger())
         self.poller = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self.method_queue.init()
+        self.poller.register(self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks)
         self.submitted: list[Any] = []
 
     def connect(self) -> tuple[Any, socket.socket]:
@@ -187,11 +191,16 @@ class LoneWorker(server.Worker):
         self.enqueue_req(connection)
         return connection, theirs
 
-    def _submit(self, conn: Any) -> None:
+    def _handle(self, conn: Any) -> None:
         self.submitted.append(conn)
 
     def step(self) -> None:
+        for _ in range(self.nr_conns):
+            self._serve_next(0)
         self.wait_for_and_dispatch_events(0)
+
+    def receiving(self) -> list[Any]:
+        return [conn for conn, phase in self._waiting.items() if phase == server._REST]  # noqa: SLF001
 
 
 def test_unfinished_request_is_408_in_the_envelope_after_its_time() -> None:
@@ -233,8 +242,8 @@ def test_bytes_of_unfinished_requests_are_bounded(monkeypatch: pytest.MonkeyPatc
             with contextlib.suppress(BlockingIOError):
                 left = left[client.send(left) :]
             worker.step()
-    assert sum(len(connection.buffer.data) for connection in worker.pending_conns) <= 1_000_000
-    assert worker.nr_conns == len(worker.pending_conns) == 3, "the oldest are closed"
+    assert sum(len(connection.buffer.data) for connection in worker.receiving()) <= 1_000_000
+    assert worker.nr_conns == len(worker.receiving()) == 3, "the oldest are closed"
 
 
 def test_connection_closed_in_the_same_turn_as_it_sent_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +256,7 @@ def test_connection_closed_in_the_same_turn_as_it_sent_is_skipped(monkeypatch: p
             with contextlib.suppress(ConnectionError):
                 client.sendall(HEAD + b"X: " + b"x" * 1000)
         worker.step()
-    assert worker.nr_conns == len(worker.pending_conns) + len(worker.keepalived_conns) < 8
+    assert worker.nr_conns == len(worker._waiting) < 8  # noqa: SLF001
 
 
 def test_service_refuses_to_start_with_tls() -> None:
@@ -270,3 +279,21 @@ def test_many_silent_connections_don_t_keep_a_new_one_out() -> None:
             worker.step()
         for client in clients:
             client.close()
+
+
+def test_worker_accepts_behind_one_that_has_fewer_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = LoneWorker()
+    clients = [worker.connect()[1] for _ in range(2)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        clients.append(socket.create_connection(listener.getsockname()))
+        monkeypatch.setattr(server.time, "sleep", lambda _: listener.accept()[0].close())
+        monkeypatch.setattr(server, "_CONNECTIONS", [3, 2, 0])  # This one has two, the other one.
+        worker.accept(listener)
+        assert worker.nr_conns == 2, "the other took it"
+        monkeypatch.setattr(server, "_CONNECTIONS", [3, 4, 0])
+        clients.append(socket.create_connection(listener.getsockname()))
+        worker.accept(listener)
+        assert worker.nr_conns == 3
+    for client in clients:
+        client.close()

@@ -9,14 +9,14 @@ from peewee import Case
 from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.list_queries import read_keys
-from contacts_service.contacts.queries import ACTOR_COLUMNS
+from contacts_service.contacts.queries import change_columns
 from contacts_service.contacts.tables import Contact, ContactTag
 from contacts_service.contacts.writes import changed_tags
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import database, reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, columns_of, prepared
-from contacts_service.errors import TotalChanged
+from contacts_service.errors import InvalidRequest, TotalChanged
 
 _MAX_FIXED = 100_000  # How many contacts are chosen before the first is changed.
 _BATCH = 500
@@ -35,25 +35,29 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
     """Change ``assigned_to`` or ``marketing_opt_out``, and add and remove tags, of what ContactFilters choose.
 
     Returns how many contacts matched and how many of them changed. Which contacts is decided first, by up to 100,000,
-    then batches are changed in transactions of their own, unless this runs within one. Raises TotalChanged or
-    InvalidRequest before anything is written; AccountForbidden.
+    then batches are changed in transactions of their own. Within a transaction, for which others wait, there can be no
+    more than these. Raises TotalChanged or InvalidRequest before anything is written; AccountForbidden.
     """
     with reading():
         chosen = make_filters(allowed_accounts, **filters)
         total, keys = read_keys(chosen, 0, _MAX_FIXED)
     if total != expected_total:
         raise TotalChanged(total)
+    if database.in_transaction() and total > _MAX_FIXED:
+        raise InvalidRequest({"expected_total": [f"At most {_MAX_FIXED} with an Idempotency-Key."]})
     matched = changed = 0
     while keys:
         batches = [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
         if add_tags:
             with reading():
                 for batch in batches:
+                    database.restart_timeout()
                     for row in _list_tags(batch):
                         changed_tags(row["tags"], add_tags, remove_tags)
         for batch in batches:
             began = time.monotonic()
             with writing():
+                database.restart_timeout()
                 changed += _change_batch(batch, changes, add_tags, remove_tags)
             if not database.in_transaction():
                 time.sleep((time.monotonic() - began) * _PAUSE)
@@ -66,7 +70,7 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
 def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str], remove_tags: list[str]) -> int:
     """Change the contacts that aren't as they shall be. Returns how many."""
     tags: list[tuple[int, JSONText]] = []
-    added: list[dict[str, Any]] = []
+    added: list[tuple[int, str]] = []
     differing: dict[bool, list[int]] = {True: [], False: []}  # By whether the word on marketing counts for them.
     others = {name: value for name, value in changes.items() if name not in CONSENT}
     all_changes: Row = {}
@@ -77,7 +81,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
         if after is not None:
             tags.append((row["pk"], JSONText.of(after)))
             before = row["tags"].parsed()
-            added += [{"contact": row["pk"], "tag": tag} for tag in after if tag not in before]
+            added += [(row["pk"], tag) for tag in after if tag not in before]
         counting = with_consent(row, changes, "person", now=now, is_batch=True)
         if has_word := "marketing_opt_out" in counting:
             all_changes = counting
@@ -91,8 +95,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     changed = differing[True] + differing[False]
     if remove_tags and changed:
         ContactTag.delete().where(ContactTag.contact.in_(changed), ContactTag.tag.in_(remove_tags)).execute()
-    if added:
-        ContactTag.insert_many(added).execute()
+    database.copy_rows("contact_tag", ("contact_id", "tag"), added)
     return len(changed)
 
 
@@ -113,5 +116,5 @@ def _update(keys: list[Any], tags: Any, changes: Row, now: Any) -> Any:
     if tags is not None:
         values["tags"] = Case(Contact.pk, [(key, value.of(Contact.tags)) for key, value in tags], Contact.tags)
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
-    values |= {"updated_at": updated_at, "version": Contact.version + 1, **ACTOR_COLUMNS}
+    values |= {"updated_at": updated_at, "version": Contact.version + 1, **change_columns()}
     return Contact.update(values).where(Contact.pk.in_(keys))

@@ -48,7 +48,8 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
     events = ContactEvent.select().where(ContactEvent.contact == source["pk"]).order_by(ContactEvent.version.desc())
     events = events.limit(_MAX_EVENTS).dicts()
     snapshot = {
-        "contact": encoded(Contact, source),
+        # Undoing computes the preview anew: the message that it shows may be gone by then.
+        "contact": encoded(Contact, {**source, "last_message_preview": None}),
         "identifiers": [encoded(ContactIdentifier, row) for row in identifiers],
         "events": [encoded(ContactEvent, row) for row in events],
         "filled": filled_columns(survivor, source),

@@ -24,17 +24,22 @@ def term_of(account: str, key: str, text: str) -> int:
 
 def store_terms(contact_pk: int, account_id: str | None, before: Metadata, after: Metadata) -> None:
     """Let a contact be found by its new metadata and no longer by what it had before. Only differences are written."""
-    old, new = terms_of(account_id, before), terms_of(account_id, after)
-    for write, terms in ((_delete, sorted(old - new)), (_insert, sorted(new - old))):
+    old, new = _scalars(before), _scalars(after)
+    for write, scalars in ((_delete, old - new), (_insert, new - old)):
+        terms = sorted({term_of(account_id or NO_ACCOUNT, *each) for each in scalars})
         for start in range(0, len(terms), _MAX_ROWS):
             write(contact_pk, terms[start : start + _MAX_ROWS])
 
 
 def terms_of(account_id: str | None, metadata: Metadata) -> set[int]:
     """The terms of a contact's metadata."""
+    return {term_of(account_id or NO_ACCOUNT, *each) for each in _scalars(metadata)}
+
+
+def _scalars(metadata: Metadata) -> set[tuple[str, str]]:
     document = metadata.parsed() if isinstance(metadata, JSONText) else metadata
     return {
-        term_of(account_id or NO_ACCOUNT, key, value if isinstance(value, str) else JSONText.of(value))
+        (key, value if isinstance(value, str) else JSONText.of(value))
         for key, value in document.items()
         if not isinstance(value, dict | list)
     }

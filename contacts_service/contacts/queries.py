@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peewee import Case
+from peewee import SQL, Case
 
 from contacts_service.contacts.tables import (
     ALL_COLUMNS,
@@ -17,10 +17,18 @@ from contacts_service.db.actor import actor, on_behalf_of
 from contacts_service.db.database import database
 from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared
 
-ACTOR_COLUMNS = {"changed_by": ContextValue(actor), "on_behalf_of": ContextValue(on_behalf_of)}
-"""Part of each change of a contact: the triggers that write events read them."""
+_CHANGE_SEQ = {
+    "sqlite": "(SELECT base + 1 FROM change_feed)",
+    "postgresql": "(SELECT base + pg_current_xact_id()::text::bigint FROM change_feed)",
+}
 Versions = list[int] | None
 """The versions that a contact may have for a write to happen; None for any."""
+
+
+def change_columns() -> Row:
+    """Part of each change of a contact: its number in the change feed, and who makes it, for the trigger of events."""
+    number = SQL(_CHANGE_SEQ[database.kind])
+    return {"change_seq": number, "changed_by": ContextValue(actor), "on_behalf_of": ContextValue(on_behalf_of)}
 
 
 @prepared(one=True)
@@ -65,7 +73,7 @@ def list_sources(contact_pk: Any) -> Any:
 @prepared(one=True)
 def insert_contact(values: Row) -> Any:
     """Insert a contact and return it including internal columns."""
-    new = Contact.insert({**columns_of(Contact, values), **ACTOR_COLUMNS})
+    new = Contact.insert({**columns_of(Contact, values), **change_columns()})
     return new.returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
 
 
@@ -76,7 +84,7 @@ def update_contact(contact_id: Any, allowed_accounts: Any, expected: Any, change
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}
     return (
-        Contact.update({**changes, **ACTOR_COLUMNS})
+        Contact.update({**changes, **change_columns()})
         .where(_expected(contact_id, allowed_accounts, expected))
         .returning(*ALL_COLUMNS)
     )

@@ -8,10 +8,12 @@ from typing import Any
 
 from contacts_service.contacts import queries
 from contacts_service.contacts.consent import NOT_SAID, with_consent
+from contacts_service.contacts.erasure import erase_after_delete
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tombstones import delete_expired_tombstones
 from contacts_service.contacts.writes import (
+    ONE_STATEMENT,
     insert,
     or_not_found,
     raise_identifier_taken,
@@ -49,8 +51,12 @@ def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[s
     return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
 
 
-# Changes the given fields of a contact; see writes.update.
-update_contact = retried(writing()(update))
+@retried
+def update_contact(contact_id: str, changes: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Change the given fields of a contact; see writes.update."""
+    with writing(one_statement=changes.keys() <= ONE_STATEMENT):
+        return update(contact_id, changes, **options)
+
 
 # Adds and removes tags of a contact; see writes.tag.
 tag_contact = retried(writing()(tag))
@@ -67,3 +73,4 @@ def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expect
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
     delete_expired_tombstones()
+    erase_after_delete()

@@ -216,7 +216,7 @@ def change_contacts(body: dict[str, Any]) -> Response:
 
     Which contacts is decided first, by up to 100,000. Then they are changed in batches, so that other writers get their
     turn; each batch is one transaction. After an error some are changed: send the request again. With an
-    `Idempotency-Key` all is one transaction, for which other writers may have to wait.
+    `Idempotency-Key` all is one transaction, for which other writers may have to wait, of at most 100,000 contacts.
     """
     result = bulk.change_contacts(
         body["filter"],

@@ -42,15 +42,19 @@ from schemas.constants import MAX_TAGS
 # windows").
 SERVICE_WINDOW = timedelta(hours=24)
 _LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
+_LAST_OPENING = _LAST - SERVICE_WINDOW
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
 _SEARCHED = {"name", "profile_name", "username", "phone_number"}
 _NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
+ONE_STATEMENT = {"assigned_to", "avatar_url"}
+"""Columns that ``update`` changes by a single statement."""
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
     """Turn a row into what callers see, in place."""
-    last_inbound_at = contact["last_inbound_at"]
-    expires_at = None if last_inbound_at is None else last_inbound_at + min(SERVICE_WINDOW, _LAST - last_inbound_at)
+    expires_at = contact["last_inbound_at"]
+    if expires_at is not None:
+        expires_at = expires_at + SERVICE_WINDOW if expires_at < _LAST_OPENING else _LAST
     contact["service_window_open"] = expires_at is not None and (now or datetime.now(UTC)) < expires_at
     contact["service_window_expires_at"] = expires_at
     for name in _INTERNAL_NAMES:

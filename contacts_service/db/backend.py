@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
@@ -26,6 +27,8 @@ class Backend:
 
     kind: str
     execute_sql: Any
+    replanned: ClassVar[dict[str, Any]] = {}
+    """What has the driver ask for a plan made for the very values of a query."""
     conversions: ClassVar[dict[type, Any]] = {**dict.fromkeys(_UNCONVERTED), JSONTextField: JSONText}
     """How prepared queries convert what the driver returns, None for not at all; by default by the field."""
 
@@ -37,6 +40,10 @@ class Backend:
         super().__init__(*arguments, **options)
         # Peewee opens the connections of all threads one after the other; a slow one would hold up the others.
         self._lock = nullcontext()
+
+    def restart_timeout(self) -> None:
+        """Give the use case its whole time again, as for each part of a change of many rows."""
+        self.use_case.began = time.perf_counter()
 
     @contextmanager
     def migrating(self) -> Iterator[None]:
@@ -56,6 +63,13 @@ class Backend:
     def is_conflict(self, fault: BaseException) -> bool:  # noqa: ARG002
         """Whether another transaction is in the way, so that the next attempt may succeed."""
         return False
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Run a statement that commits by itself, outside of a transaction."""
+        return nullcontext()
+
+    def erase_after_commit(self) -> None:
+        """Overwrite what this transaction deletes also where the database keeps old versions of it."""
 
     def lock_out_writers(self, table: str) -> None:
         """Wait until no other transaction has written to a table, and keep others from it until this one ends."""
@@ -85,7 +99,3 @@ class Backend:
         Materialized, or PostgreSQL might run it again for each row, and skip what it has locked itself.
         """
         return self.locked(query, skip_locked=True).cte("unlocked", materialized=True)
-
-    def execute_unprepared(self, sql: str, parameters: list[Any]) -> Any:
-        """Run a query with a plan made for these very values."""
-        return self.execute_sql(sql, parameters)

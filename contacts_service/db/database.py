@@ -48,12 +48,13 @@ def reading() -> "_GeneratorContextManager[None]":
     return _use_case(writes=False)
 
 
-def writing() -> "_GeneratorContextManager[None]":
+def writing(*, one_statement: bool = False) -> "_GeneratorContextManager[None]":
     """Hold a transaction that commits at the end, or rolls back if anything is raised. Raises Unavailable.
 
-    Within another transaction it is a savepoint.
+    Within another transaction it is a savepoint. ``one_statement``: only one statement writes, the first. It commits by
+    itself, which saves those that begin and commit a transaction.
     """
-    return _use_case(writes=True)
+    return _use_case(writes=True, one_statement=one_statement)
 
 
 def retried(use_case: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -75,7 +76,7 @@ def retried(use_case: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @contextmanager
-def _use_case(*, writes: bool) -> Iterator[None]:
+def _use_case(*, writes: bool, one_statement: bool = False) -> Iterator[None]:
     backend = database.obj
     if backend.in_transaction():
         with backend.atomic() if writes else nullcontext():
@@ -88,7 +89,7 @@ def _use_case(*, writes: bool) -> Iterator[None]:
         with backend.writer_turn() if writes else nullcontext():
             if backend.is_closed() or backend.is_stale():
                 _open_connection(backend)
-            with backend.atomic() if writes else nullcontext():
+            with nullcontext() if not writes else backend.alone() if one_statement else backend.atomic():
                 yield
     except _ERRORS as error:
         _raise_if_fault(error)

@@ -34,6 +34,8 @@ class Connection(psycopg.Connection[Any]):
     patience: float | None = None
     """Seconds to wait for an answer; None for no limit."""
     is_committing = False
+    heeds_options = True
+    """Whether the server has the settings that were given on connecting."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial, wraps
+from itertools import repeat
 from typing import Any, NoReturn
 
 from peewee import SQL, Alias, Field, Node
@@ -66,7 +67,7 @@ class _Statement:
     """SQL, the source of each of its parameters, and the conversions of its columns."""
 
     def __init__(self, query: Any, *, replan: bool) -> None:
-        self._execute = database.execute_unprepared if replan else database.execute_sql
+        self._options = database.replanned if replan else {}
         self._sql, parameters = query.sql()
         # Constants of the query go in front of the arguments' values.
         self._constants = [each for each in parameters if not isinstance(each, _Slot)]
@@ -81,15 +82,16 @@ class _Statement:
 
     def run(self, values: list[Any]) -> list[Row]:
         given = [*self._constants, *values]
-        cursor = self._execute(
-            self._sql, [convert(given[at]) if convert else given[at] for at, convert in self._parameters]
-        )
+        parameters = [convert(given[at]) if convert else given[at] for at, convert in self._parameters]
+        database._log_query(self._sql, parameters)  # noqa: SLF001
+        # On the driver itself: Peewee's way takes up to 30 µs more.
+        cursor = database.connection().execute(self._sql, parameters, **self._options)
         if not self._names:
             return []
         columns: list[Any] = [*zip(*cursor.fetchall(), strict=True)]
         for at, convert in self._converted if columns else ():
             columns[at] = [None if value is None else convert(value) for value in columns[at]]
-        return [dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [*map(dict, map(zip, repeat(self._names), zip(*columns, strict=True)))]
 
 
 def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> Any:

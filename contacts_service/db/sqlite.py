@@ -68,9 +68,11 @@ class SqliteBackend(Backend, SqliteDatabase):
                 "synchronous": "full",
                 "foreign_keys": 1,
                 "temp_store": "memory",  # A read-only container has no folder for temporary files.
+                "secure_delete": 1,  # Overwrites what is deleted with zeros.
             },
         )
         self._writer_lock = threading.RLock()
+        self._log_holds_erased = True  # Maybe, since a process that was killed.
 
     def _connect(self) -> sqlite3.Connection:
         # Once the tables were there, a missing file is a fault and no reason to begin a new one.
@@ -173,8 +175,23 @@ class SqliteBackend(Backend, SqliteDatabase):
             raise Unavailable("other threads wait for the write lock already")
         try:
             yield
+            if self._log_holds_erased:
+                self._truncate_log()
         finally:
             self._writer_lock.release()
+
+    def erase_after_commit(self) -> None:
+        """Empty the write-ahead log, which holds the pages as they were before."""
+        self._log_holds_erased = True
+
+    def _truncate_log(self) -> None:
+        """Write the log into the file and cut it, unless another connection reads it: then a later writer does."""
+        connection = self.connection()
+        connection.execute("PRAGMA busy_timeout = 0")
+        with contextlib.suppress(sqlite3.Error):  # The transaction is committed already, whatever the disk says now.
+            [(is_busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._log_holds_erased = bool(is_busy)
+        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
 
 def _file_identity(path: str) -> tuple[int, int] | None:

@@ -77,7 +77,7 @@ def _move_back(source: Row, survivor: Row, session_ids: dict[str, str]) -> None:
     """Move what came with the source, also from contacts that had been merged into it before."""
     merges = ContactMerge.select(ContactMerge.source_id, ContactMerge.merged_into)
     merged_into = dict(merges.where(ContactMerge.survivor == survivor["pk"]).tuples())
-    earlier = [each for each in merged_into if _leads_to(each, source["id"], merged_into)]
+    earlier = [each for each in merged_into if leads_to(each, source["id"], merged_into)]
     for key in moved_keys().values():
         merged_from = key.model.merged_from
         moved = key.model.update({key: source["pk"], merged_from: fn.NULLIF(merged_from, source["id"])})
@@ -87,8 +87,8 @@ def _move_back(source: Row, survivor: Row, session_ids: dict[str, str]) -> None:
         Session.update(id=old).where(Session.contact == source["pk"], Session.id == new).execute()
 
 
-def _leads_to(contact_id: str, target: str, merged_into: dict[str, str]) -> bool:
-    while contact_id in merged_into:
+def leads_to(contact_id: str, target: str, merged_into: dict[str, str]) -> bool:
+    while contact_id != target and contact_id in merged_into:
         contact_id = merged_into[contact_id]
     return contact_id == target
 

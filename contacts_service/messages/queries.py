@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peewee import Tuple
+from peewee import SQL, Tuple, fn
 
 from contacts_service.contacts.tables import Contact, by_id
 from contacts_service.db.accounts import limited_to, of_account
@@ -12,9 +12,13 @@ from schemas.constants import MESSAGE_STATUSES
 
 
 @prepared(one=True)
-def insert_message(values: Row) -> Any:
-    """Insert a message and return it without its contact's id; None if the account has its wa_message_id already."""
-    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(*ALL_COLUMNS)
+def insert_message(values: Row, status_key: Any) -> Any:
+    """Insert a message and return it without its contact's id; None if the account has its wa_message_id already.
+
+    ``has_early_status`` says whether a status of this key came before.
+    """
+    early = fn.EXISTS(EarlyStatus.select(SQL("1")).where(EarlyStatus.key == status_key)).alias("has_early_status")
+    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(*ALL_COLUMNS, early)
 
 
 @prepared(one=True)

@@ -30,7 +30,8 @@ class Message(BaseModel):
 class EarlyStatus(BaseModel):
     """A status that WhatsApp reported before the message was recorded."""
 
-    key = TextField(primary_key=True)  # Account and WhatsApp's id of the message.
+    # Digest of the account and WhatsApp's id of the message, in which the recipient's number is encoded.
+    key = TextField(primary_key=True)
     status = TextField()
     status_at = UtcDateTimeField()
     error = JSONTextField(null=True)

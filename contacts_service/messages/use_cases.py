@@ -3,9 +3,10 @@
 Messages arrive late, twice and in any order. What a contact shows of them follows from the set of its messages alone:
 the newest, by (timestamp, key), gives ``last_message_at`` and the preview; the newest incoming gives
 ``last_inbound_at``; ``unread_count`` is how many incoming ones were recorded since ``mark-read``. Messages
-of some types change none of that, see _NOT_SHOWN. A status only moves up, see MESSAGE_STATUSES.
+of some types change none of that, see NOT_SHOWN. A status only moves up, see MESSAGE_STATUSES.
 """
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,7 @@ from contacts_service.messages.tables import EarlyStatus
 # WhatsApp gives up on a message after 30 days at the latest (Cloud API, "Time-to-live").
 EARLY_STATUS_KEPT = timedelta(days=30)
 # Types that tell of another message or of the user: no one has to read them.
-_NOT_SHOWN = {"system", "edit", "revoke", "reaction"}
+NOT_SHOWN = {"system", "edit", "revoke", "reaction"}
 # Cloud API, "Customer service windows": a message or a call of the user opens one.
 _OPENS_NO_WINDOW = {"system", "edit", "revoke"}
 
@@ -162,12 +163,13 @@ def _record(contact: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str,
     now = datetime.now(UTC)
     values = _message_columns(contact, message, now)
     wa_message_id = values["wa_message_id"]
-    recorded: dict[str, Any] | None = queries.insert_message(values)
+    key = _key(contact["account_id"], wa_message_id) if wa_message_id else None
+    recorded: dict[str, Any] | None = queries.insert_message(values, key)
     if recorded is None:
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False
         raise ConcurrentChange  # The first record was deleted with its contact between the two queries.
-    if wa_message_id and (early := queries.take_early_status(_key(contact["account_id"], wa_message_id))):
+    if recorded.pop("has_early_status") and (early := queries.take_early_status(key)):
         lower = queries.lower_statuses(early["status"])
         if queries.advance_status(values["id"], None, early, lower):
             recorded |= early
@@ -209,7 +211,7 @@ def _contact_changes(contact: dict[str, Any], message: dict[str, Any]) -> dict[s
     """How a new message changes what its contact shows of its messages."""
     changes: dict[str, Any] = {}
     timestamp = message["timestamp"]
-    is_shown = message["type"] not in _NOT_SHOWN
+    is_shown = message["type"] not in NOT_SHOWN
     newest = contact["last_message_at"]
     if is_shown and (newest is None or (timestamp, message["key"]) > (newest, contact["last_message_key"])):
         changes = {
@@ -227,7 +229,7 @@ def _contact_changes(contact: dict[str, Any], message: dict[str, Any]) -> dict[s
 
 def shown_of_messages(contact_pk: int) -> dict[str, Any]:
     """What a contact shows of the messages that it has, but for ``unread_count``, which depends on who read them."""
-    newest = queries.get_newest(contact_pk, ["incoming", "outgoing"], sorted(_NOT_SHOWN))
+    newest = queries.get_newest(contact_pk, ["incoming", "outgoing"], sorted(NOT_SHOWN))
     inbound = queries.get_newest(contact_pk, ["incoming"], sorted(_OPENS_NO_WINDOW))
     return {
         "last_message_at": newest and newest["timestamp"],
@@ -242,4 +244,4 @@ def _status_columns(*, status: str, timestamp: datetime | None = None, error: An
 
 
 def _key(account_id: str | None, wa_message_id: str) -> str:
-    return f"{account_id}/{wa_message_id}"
+    return hashlib.blake2b(f"{account_id}/{wa_message_id}".encode(), digest_size=16).hexdigest()

@@ -28,4 +28,6 @@ def delete_expired(before: datetime, *, limit: int) -> None:
 
 def empty_stored_responses(contact_id: str) -> None:
     """Remove what responses tell of a contact. That their requests were made stays known."""
-    StoredResponse.update(body=None, headers={}).where(StoredResponse.contact_id == contact_id).execute()
+    StoredResponse.update(body=None, headers={}, contact_id=None).where(
+        StoredResponse.contact_id == contact_id
+    ).execute()

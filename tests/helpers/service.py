@@ -79,7 +79,7 @@ def wait_for_response(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     while True:
         try:
             urllib.request.urlopen(url, timeout=5).close()
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # Refused, reset, or no response while the first worker starts.
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)

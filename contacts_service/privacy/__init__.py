@@ -1,0 +1,1 @@
+"""Privacy: one person's data out, and old data gone."""

@@ -1,0 +1,41 @@
+"""What gunicorn writes for each request, at less cost. See docs/decisions/served-path.md."""
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from gunicorn import glogging
+from gunicorn.http import wsgi
+
+
+class Logger(glogging.Logger):
+    """gunicorn's logger without access records: it would make one of each request, and the service logs its own."""
+
+    def access(self, *_: Any) -> None:
+        pass
+
+
+class Response(wsgi.Response):
+    """A response that is sent by one system call in one packet, if it is one piece."""
+
+    headers_sent: bool
+
+    def write(self, data: bytes) -> None:
+        if self.headers_sent or self._omits_body or self.response_length != len(data):
+            super().write(data)
+            return
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
+        head = "".join([*self.default_headers(), fields, "\r\n"])
+        self.headers_sent, self.sent = True, len(data)
+        self.sock.sendall(head.encode("latin-1") + data)
+
+
+def http_date() -> str:
+    """The header Date of this moment; gunicorn formats it again for each response."""
+    return _http_date(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)

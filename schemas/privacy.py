@@ -1,0 +1,62 @@
+"""Everything that is kept of one person."""
+
+from typing import Any
+
+from marshmallow import fields
+
+from schemas.contacts import Contact
+from schemas.envelope import Answer
+from schemas.events import Event
+from schemas.merging import Merge
+from schemas.messages import Message
+from schemas.sessions import Session
+
+
+class Identifier(Answer):
+    """An identifier that a contact has or had."""
+
+    EXAMPLE: dict[str, Any] = {
+        "kind": "phone_number",
+        "value": "+1234567890",
+        "current": True,
+        "said_at": None,
+        "first_seen_at": "2024-01-01T00:00:00Z",
+        "last_seen_at": "2024-01-01T00:00:00Z",
+    }
+    kind = fields.String(required=True)
+    value = fields.String(required=True)
+    current = fields.Boolean(required=True)
+    said_at = fields.AwareDateTime(required=True, allow_none=True, metadata={"description": "When WhatsApp said so."})
+    first_seen_at = fields.AwareDateTime(required=True)
+    last_seen_at = fields.AwareDateTime(required=True)
+
+
+class ExportedMerge(Merge):
+    """A merge, with what is kept to undo it."""
+
+    EXAMPLE = {**Merge.EXAMPLE, "snapshot": None}
+    snapshot = fields.Dict(
+        required=True,
+        allow_none=True,
+        keys=fields.String(),
+        metadata={"description": "The contact that ended, as it is stored; null when it is too late to undo it."},
+    )
+
+
+class PersonExport(Answer):
+    """Everything that is kept of one person."""
+
+    EXAMPLE = {
+        "contact": Contact.EXAMPLE,
+        "identifiers": [Identifier.EXAMPLE],
+        "messages": [Message.EXAMPLE],
+        "sessions": [],
+        "events": [],
+        "merges": [],
+    }
+    contact = fields.Nested(Contact, required=True)
+    identifiers = fields.List(fields.Nested(Identifier), required=True)
+    messages = fields.List(fields.Nested(Message), required=True)
+    sessions = fields.List(fields.Nested(Session), required=True)
+    events = fields.List(fields.Nested(Event), required=True)
+    merges = fields.List(fields.Nested(ExportedMerge), required=True)
