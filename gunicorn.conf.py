@@ -67,7 +67,7 @@ timeout = 30  # Seconds after which a worker that shows no sign of life is repla
 graceful_timeout = 30  # Seconds that requests in flight have after SIGTERM.
 # By default headers could say that the service stands at another address, or is called by TLS. No answer depends on it.
 forwarder_headers, secure_scheme_headers = "", {}
-forwarded_allow_ips = "*"  # To set none of these headers, which spares the comparison of each caller's address.
+forwarded_allow_ips = "*"  # As they have no effect, no caller's address has to be compared.
 limit_request_line = 8190  # The most that gunicorn allows, for lists of ids and searches in any script.
 limit_request_fields = 64
 limit_request_field_size = 4096

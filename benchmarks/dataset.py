@@ -45,14 +45,6 @@ COLUMNS = {
 }
 
 
-# Fills the counter table, as triggers are disabled during the fill.
-COUNTER_QUERY = """
-INSERT INTO contact_count (account, slot, contacts, unassigned)
-SELECT COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*), COUNT(*) - COUNT(assigned_to)
-FROM contact GROUP BY account_id
-"""
-
-
 class PlantedName(NamedTuple):
     """A name that a known number of contacts has, evenly spread; no other name contains it."""
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.dataset import COLUMNS, COUNTER_QUERY, Rows
+from benchmarks.dataset import COLUMNS, Rows
+from contacts_service.contacts.derived import COUNTS, SEARCH
 
 # Without those of primary keys and constraints.
 _INDEXES = """
@@ -56,14 +57,11 @@ def fill(url: str, chunks: Iterable[dict[str, bytes]], on_step: Any) -> None:
                 with connection.cursor().copy(f'COPY "{table}" ({names}) FROM STDIN') as copy:
                     copy.write(lines)
         on_step("contact_search")  # Triggers don't run in this role.
-        connection.execute(
-            "INSERT INTO contact_search (contact_id, account_id, search_text) "
-            "SELECT pk, account_id, search_text FROM contact ORDER BY pk"
-        )
+        connection.execute(SEARCH["postgresql"])
         for name, definition in indexes:
             on_step(name)
             connection.execute(definition)
-        connection.execute(COUNTER_QUERY)
+        connection.execute(COUNTS)
         for table, column, sequence in connection.execute(_SERIAL_COLUMNS).fetchall():
             connection.execute(f'SELECT setval(%s, (SELECT coalesce(max("{column}"), 1) FROM "{table}"))', [sequence])
         on_step("vacuum")

@@ -6,7 +6,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.dataset import COLUMNS, COUNTER_QUERY, Rows
+from benchmarks.dataset import COLUMNS, Rows
+from contacts_service.contacts.derived import COUNTS, SEARCH
 
 _OBJECTS = "SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL ORDER BY rootpage"
 
@@ -35,8 +36,8 @@ def fill(url: str, chunks: Iterable[Rows], on_step: Any) -> None:
             on_step(name)
             connection.execute(definition)
         on_step("contact_search")  # From here on what the dropped triggers would have written.
-        connection.execute("INSERT INTO contact_search (contact_search) VALUES ('rebuild')")
-        connection.execute(COUNTER_QUERY)
+        connection.execute(SEARCH["sqlite"])
+        connection.execute(COUNTS)
         for _, definition in triggers:
             connection.execute(definition)
         connection.execute("PRAGMA locking_mode = NORMAL")

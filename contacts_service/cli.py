@@ -32,7 +32,7 @@ db = AppGroup("db", help="Maintain the database.")
 keys = AppGroup("keys", help="Make, list and revoke API keys.")
 
 
-def _with_database(command: Callable[..., None]) -> Callable[..., None]:
+def with_database(command: Callable[..., None]) -> Callable[..., None]:
     """Say which database the command works on, and in one line why it can't be used."""
 
     @wraps(command)
@@ -52,7 +52,7 @@ def _with_database(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @db.command("upgrade")
-@_with_database
+@with_database
 def upgrade() -> None:
     """Apply the migrations that are missing. The service does the same when it starts."""
     for name in migrations.upgrade():
@@ -61,7 +61,7 @@ def upgrade() -> None:
 
 
 @db.command("restored")
-@_with_database
+@with_database
 def restored() -> None:
     """Run this after a backup was restored: readers of the change feed begin again, and miss nothing."""
     migrations.upgrade()
@@ -78,7 +78,7 @@ def _settings(_: click.Context, __: click.Parameter, url: str) -> Settings:
 
 @db.command("copy")
 @click.option("--to", "target", required=True, callback=_settings, help="As DATABASE_URL; must be empty.")
-@_with_database
+@with_database
 def copy(target: Settings) -> None:
     """Copy everything into another, empty database. Stop the service first. Repeat it if it was interrupted."""
     migrations.upgrade()
@@ -126,7 +126,7 @@ def _future_time(_: click.Context, __: click.Parameter, value: str | None) -> da
     "--account", "accounts", multiple=True, callback=_account, help="Limit it to this account (UUID); repeatable."
 )
 @click.option("--expires", "expires_at", callback=_future_time, help="When it expires, such as 2030-01-01T00:00:00Z.")
-@_with_database
+@with_database
 def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_at: datetime | None) -> None:
     """Make a key for the program NAME and print it, for the only time."""
     migrations.upgrade()
@@ -135,7 +135,7 @@ def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_
 
 
 @keys.command("list")
-@_with_database
+@with_database
 def list_keys() -> None:
     """Print each key's prefix, state, scopes, accounts and name."""
     migrations.upgrade()
@@ -149,7 +149,7 @@ def list_keys() -> None:
 
 @keys.command("revoke")
 @click.argument("prefix")
-@_with_database
+@with_database
 def revoke_key(prefix: str) -> None:
     """Revoke the key with this PREFIX, the part between its underscores. It stops working within five seconds."""
     migrations.upgrade()
@@ -182,7 +182,7 @@ def _age(_: click.Context, __: click.Parameter, value: str | None) -> datetime |
 @click.option("--sessions", callback=_age, metavar="AGE", help="Delete sessions last changed longer ago.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @with_appcontext
-@_with_database
+@with_database
 def retention(messages: datetime | None, sessions: datetime | None, *, content_only: bool, dry_run: bool) -> None:
     """Delete what is older than AGE, a number of days (180d) or hours (12h). It may be interrupted and repeated."""
     if not messages and not (sessions and not content_only):

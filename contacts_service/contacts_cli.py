@@ -10,7 +10,7 @@ import click
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
-from contacts_service.cli import _with_database
+from contacts_service.cli import with_database
 from contacts_service.db import migrations
 from contacts_service.errors import InvalidRequest
 from contacts_service.transfer import use_cases
@@ -49,7 +49,7 @@ class _Counted(io.RawIOBase):
 @click.option("--account", "account_id", help="The account (UUID) of rows that name none.")
 @click.option("--dry-run", is_flag=True, help="Count what would happen, and write nothing.")
 @click.option("--rejected", type=click.File("wb"), help="Write rejected rows there, with a last column error.")
-@_with_database
+@with_database
 def import_contacts(path: str, file_format: str | None, rejected: Any, **given: Any) -> None:
     """Import contacts from FILE, or from standard input with -. The same file may be imported again."""
     migrations.upgrade()
@@ -87,7 +87,7 @@ def import_contacts(path: str, file_format: str | None, rejected: Any, **given: 
 @click.argument("path", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
 @_format
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="A filter of the list; repeatable.")
-@_with_database
+@with_database
 def export_contacts(path: str, file_format: str | None, filters: tuple[str, ...]) -> None:
     """Export contacts to FILE, or to standard output with -."""
     migrations.upgrade()

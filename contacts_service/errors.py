@@ -265,6 +265,13 @@ class Unavailable(ServiceError):
         self.details = details
 
 
+class NoTemporarySpace(Unavailable):
+    """A temporary file can't be written: there is no folder for it, or it is full."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(details, "The service has no room for temporary files.")
+
+
 class TooManyStreams(ServiceError):
     """As many imports and exports run as may: each holds a thread, and others are needed too."""
 

@@ -23,12 +23,12 @@ class Identifier(Answer):
         "first_seen_at": "2024-01-01T00:00:00Z",
         "last_seen_at": "2024-01-01T00:00:00Z",
     }
-    kind = fields.String(required=True)
-    value = fields.String(required=True)
-    current = fields.Boolean(required=True)
-    said_at = fields.AwareDateTime(required=True, allow_none=True, metadata={"description": "When WhatsApp said so."})
-    first_seen_at = fields.AwareDateTime(required=True)
-    last_seen_at = fields.AwareDateTime(required=True)
+    kind = fields.String()
+    value = fields.String()
+    current = fields.Boolean()
+    said_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When WhatsApp said so."})
+    first_seen_at = fields.AwareDateTime()
+    last_seen_at = fields.AwareDateTime()
 
 
 class ExportedMerge(Merge):
@@ -36,7 +36,6 @@ class ExportedMerge(Merge):
 
     EXAMPLE = {**Merge.EXAMPLE, "snapshot": None}
     snapshot = fields.Dict(
-        required=True,
         allow_none=True,
         keys=fields.String(),
         metadata={"description": "The contact that ended, as it is stored; null when it is too late to undo it."},
@@ -54,9 +53,9 @@ class PersonExport(Answer):
         "events": [],
         "merges": [],
     }
-    contact = fields.Nested(Contact, required=True)
-    identifiers = fields.List(fields.Nested(Identifier), required=True)
-    messages = fields.List(fields.Nested(Message), required=True)
-    sessions = fields.List(fields.Nested(Session), required=True)
-    events = fields.List(fields.Nested(Event), required=True)
-    merges = fields.List(fields.Nested(ExportedMerge), required=True)
+    contact = fields.Nested(Contact)
+    identifiers = fields.List(fields.Nested(Identifier))
+    messages = fields.List(fields.Nested(Message))
+    sessions = fields.List(fields.Nested(Session))
+    events = fields.List(fields.Nested(Event))
+    merges = fields.List(fields.Nested(ExportedMerge))

@@ -1,7 +1,10 @@
 """Importing many contacts: what is understood, what becomes of each row, and that nothing is lost."""
 
 import json
+import sqlite3
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from helpers.identifiers import assert_identifiers_are_shown
 from helpers.keys import make_key
 
 from contacts_service.db.database import database
+from contacts_service.transfer import scratch
 
 NUMBER = "+1234567890"
 
@@ -350,6 +354,30 @@ def test_body_beyond_the_limit_is_413(app: Flask, caller: Caller, monkeypatch: p
     response = send(caller, "phone_number\n" + "+15550100\n" * 100)
     assert (response.status, response.body["message"]) == (413, "The body is larger than 1,000 bytes.")
     assert send(caller, "phone_number\n" + "+15550100\n" * 90).status == 200
+
+
+def test_rejected_rows_without_a_folder_for_them_are_503(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container whose file system is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    body = "phone_number,name\n" + f"bad,{'x' * 5000}\n" * 300
+    refused = send(caller, body, headers={"Accept": "text/csv"})
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert refused.headers["Retry-After"]
+
+
+def test_dry_run_without_room_for_its_file_is_503(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect_small(*given: Any, **options: Any) -> sqlite3.Connection:
+        connection = sqlite3.Connection(*given, **options)
+        connection.execute("PRAGMA max_page_count = 20")
+        return connection
+
+    monkeypatch.setattr(scratch.sqlite3, "connect", connect_small)
+    body = "phone_number,name\n" + "".join(f"+1555{number:07},{'x' * 200}\n" for number in range(1000))
+    refused = send(caller, body, dry_run="true")
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert caller.get("/api/contacts").data["total"] == 0
 
 
 def test_idempotency_key_is_ignored(caller: Caller) -> None:

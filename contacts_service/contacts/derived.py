@@ -2,23 +2,23 @@
 
 from contacts_service.db.database import database
 
-_COUNTS = """
+COUNTS = """
 INSERT INTO contact_count (account, slot, contacts, unassigned)
 SELECT COALESCE(CAST(account_id AS text), 'none'), 0, COUNT(*), COUNT(*) - COUNT(assigned_to)
 FROM contact GROUP BY account_id
 """
-_SEARCH = {
+SEARCH = {
     "sqlite": "INSERT INTO contact_search (contact_search) VALUES ('rebuild')",
     "postgresql": "INSERT INTO contact_search (contact_id, account_id, search_text)"
-    " SELECT pk, account_id, search_text FROM contact",
+    " SELECT pk, account_id, search_text FROM contact ORDER BY pk",
 }
 
 
 def fill_counts() -> None:
     """Count the contacts of each account. Slots are not copied, as SQLite has one and PostgreSQL many."""
-    database.execute_sql(_COUNTS)
+    database.execute_sql(COUNTS)
 
 
 def fill_search_index() -> None:
     """Index what is searched."""
-    database.execute_sql(_SEARCH[database.kind])
+    database.execute_sql(SEARCH[database.kind])

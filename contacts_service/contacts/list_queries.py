@@ -44,7 +44,7 @@ from contacts_service.db.prepared import InlineInt, Row, prepared
 _MIN_DENSE_MATCHES = 200  # Fewer matches are sorted within a millisecond.
 _MAX_MERGED_ACCOUNTS = 50  # The contacts of a key with more accounts are sorted.
 _WALK_FACTOR = 8  # How many times the expected rows a walk looks at.
-_UNREACHED = SQL(str(10**12))  # A limit that keeps planners from dissolving a subquery into the query around it.
+UNREACHED = SQL(str(10**12))  # A limit that keeps planners from dissolving a subquery into the query around it.
 # How far the contacts of each index are counted to find the one that has the fewest: by steps, as a small one ends it.
 _COUNTED = (1000, 30_000, 1_000_000)
 _FEW = {"ids", "username", *IDENTIFIER_KINDS}
@@ -290,7 +290,7 @@ def _columns(plan: Any) -> list[Any]:
 
 def _fenced(filters: Filters, plan: Any) -> Any:
     """The contacts that are looked up, as a table."""
-    return matching(filters, plan.looked_up).select(*_columns(plan)).limit(_UNREACHED).alias("near")
+    return matching(filters, plan.looked_up).select(*_columns(plan)).limit(UNREACHED).alias("near")
 
 
 def _first_rows(sort: str, filters: Filters, plan: Any, span: Any) -> Any:

@@ -22,8 +22,8 @@ _WRONG_STATEMENTS = {"0A", "21", "22", "23", "25", "2D", "3B", "3F", "42", "44"}
 _LACKS_TABLES = {"42P01", "42703", "3F000", "3D000", "42501"}
 # Faults in those classes. Read-only: a standby, or a primary that was told so; transactions that took or waited too
 # long for the server; a prepared statement that exists already, behind a pooler that can't be recognised.
-_CONFLICTS = {"40P01", "23505"}
 _FAULTS = {"25006", "25P03", "25P04", "42P05"}
+_CONFLICTS = {"40P01", "23505"}  # See is_conflict.
 
 _CAUSES = {
     "28000": "The database refuses the service's user.",
@@ -115,7 +115,7 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         return opened
 
     def begin(self, isolation_level: str | None = None) -> None:  # noqa: ARG002 - The connection has it.
-        """Have the driver begin a transaction before the next statement: it needs a third of the time of a cursor."""
+        """Have the driver begin a transaction before the next statement: a cursor takes three times as long."""
         self._state.conn.autocommit = False
 
     def commit(self) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from peewee import SQL, Select
+from peewee import Select
 
 from contacts_service.contacts.filters import Filters, columns_of_filter, condition
-from contacts_service.contacts.list_queries import Names, Span, read_keys, read_page
+from contacts_service.contacts.list_queries import UNREACHED, Names, Span, read_keys, read_page
 from contacts_service.contacts.search_index import by_row
 from contacts_service.contacts.tables import ALL_COLUMNS, Contact
 from contacts_service.db.database import database, reading
@@ -21,7 +21,6 @@ from contacts_service.db.prepared import Row, prepared
 _MAX_LOOKED_UP = 100_000
 PAGE = 1000
 _RANGE = 20_000  # Keys that are compared at once.
-_UNREACHED = SQL(str(10**12))  # See list_queries.
 
 
 def read_contacts(filters: Filters) -> tuple[int, Iterator[list[Row]]]:
@@ -63,7 +62,7 @@ def _pages(chosen: Iterator[list[int]]) -> Iterator[list[Row]]:
 def _list_between(filters: Filters, names: Names, after: Any, until: Any) -> Any:
     """Read the keys behind one and up to another, of contacts that match."""
     columns = dict.fromkeys([Contact.pk, *[each for name in names for each in columns_of_filter(name)]])
-    near = Contact.select(*columns).where(Contact.pk > after, Contact.pk <= until).limit(_UNREACHED).alias("near")
+    near = Contact.select(*columns).where(Contact.pk > after, Contact.pk <= until).limit(UNREACHED).alias("near")
     keys = Select([near], [near.c.pk.alias("pk")]).order_by(near.c.pk).bind(database)
     return keys.where(*[condition(filters, name, near.c) for name in names]) if names else keys
 

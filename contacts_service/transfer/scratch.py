@@ -11,6 +11,7 @@ from contacts_service.contacts.identifiers import Identifier
 from contacts_service.contacts.identity import Owner, Owners
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS
 from contacts_service.db.fields import JSONText
+from contacts_service.errors import NoTemporarySpace
 
 _KEPT = (
     *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
@@ -23,8 +24,8 @@ class Scratch:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.execute("CREATE TABLE contact (pk INTEGER PRIMARY KEY, document TEXT)")
-        self._database.execute(
+        self._execute("CREATE TABLE contact (pk INTEGER PRIMARY KEY, document TEXT)")
+        self._execute(
             "CREATE TABLE owner (account, kind, value, pk, current, PRIMARY KEY (account, kind, value)) WITHOUT ROWID"
         )
         self._last_key = 0
@@ -40,7 +41,7 @@ class Scratch:
             contact.update(self._read(pk))
         for kind, each in zip(IDENTIFIER_KINDS, values, strict=True):
             for value in each:
-                found = self._database.execute(
+                found = self._execute(
                     "SELECT pk, current FROM owner WHERE account = ? AND kind = ? AND value = ?", (account, kind, value)
                 ).fetchone()
                 if found:
@@ -54,16 +55,23 @@ class Scratch:
         """Remember a contact as it would be, and the identifiers that it would no longer have."""
         pk = contact["pk"]
         document = orjson.dumps({name: contact[name] for name in _KEPT}).decode()
-        self._database.execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", (pk, document))
+        self._execute("INSERT OR REPLACE INTO contact VALUES (?, ?)", (pk, document))
         owned = [
             (kind, value, contact["pk"] if kind in KEPT_KINDS else None, False) for kind, value in replaced.items()
         ]
         owned += [(kind, contact[kind], pk, True) for kind in IDENTIFIER_KINDS if contact[kind]]
         for each in owned:
-            self._database.execute("INSERT OR REPLACE INTO owner VALUES (?, ?, ?, ?, ?)", (account, *each))
+            self._execute("INSERT OR REPLACE INTO owner VALUES (?, ?, ?, ?, ?)", (account, *each))
+
+    def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Raises NoTemporarySpace."""
+        try:
+            return self._database.execute(sql, values)
+        except sqlite3.OperationalError as error:
+            raise NoTemporarySpace(str(error)) from error
 
     def _read(self, pk: int) -> dict[str, Any]:
-        found = self._database.execute("SELECT document FROM contact WHERE pk = ?", (pk,)).fetchone()
+        found = self._execute("SELECT document FROM contact WHERE pk = ?", (pk,)).fetchone()
         if found is None:
             return {}
         contact: dict[str, Any] = orjson.loads(found[0])

@@ -28,13 +28,11 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     account_id: str | None = None,
     on_match: str = "update",
     dry_run: bool = False,
-    on_batch: Callable[[Counter[str]], None] = lambda _: None,
 ) -> Counter[str]:
     """Import rows, and call ``reject`` with each that can't be. Returns how many there were, by what became of them.
 
-    ``account_id`` is that of rows that name none. ``on_batch`` is called with the counts so far. A dry run remembers in
-    a file of its own what it would have written, and holds no lock. Raises Unavailable; what was committed before
-    stays.
+    ``account_id`` is that of rows that name none. A dry run remembers in a file of its own what it would have written,
+    and holds no lock. Raises Unavailable; what was committed before stays.
     """
     options = Options(allowed_accounts, account_id, on_match)
     scratch = Scratch() if dry_run else None
@@ -49,7 +47,6 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
                     reject(row, errors)
             left = left[len(outcomes) :]
         counts["rows"] += len(batch)
-        on_batch(counts)
     return counts
 
 
@@ -81,7 +78,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def export_contacts(allowed_accounts: AllowedAccounts, **filters: Any) -> tuple[int, Iterator[list[dict[str, Any]]]]:
     """Count the contacts that pass the filters, and read them page by page in the order in which they were created.
 
-    Who exists throughout is read once. Between two pages no connection is held. Raises AccountForbidden,
+    A contact that exists throughout is read once. Between two pages no connection is held. Raises AccountForbidden,
     InvalidRequest.
     """
     with reading():

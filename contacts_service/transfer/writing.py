@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from contacts_service.contacts.tables import ALL_COLUMNS
 from contacts_service.db.fields import JSONText
+from contacts_service.errors import NoTemporarySpace
 from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.cells import RISKY, protect
 from contacts_service.web.envelope import encode
@@ -66,7 +67,10 @@ _CELLS = [(COLUMNS.index(name), write) for name, write in _WRITTEN.items()]
 
 
 class RejectedRows:
-    """The rows that an import rejects: the first of them for JSON, or all as CSV with a last column ``error``."""
+    """The rows that an import rejects: the first of them for JSON, or all as CSV with a last column ``error``.
+
+    Adding one raises NoTemporarySpace.
+    """
 
     def __init__(
         self, header: list[str] | None = None, delimiter: str = ",", *, has_mark: bool = False, file: Any = None
@@ -90,7 +94,10 @@ class RejectedRows:
     def _write(self, cells: list[str]) -> None:
         text = io.StringIO()
         csv.writer(text, delimiter=self._delimiter).writerow(cells)
-        self.file.write(text.getvalue().encode(errors="replace"))
+        try:
+            self.file.write(text.getvalue().encode(errors="replace"))
+        except OSError as error:
+            raise NoTemporarySpace(str(error)) from error
 
 
 def error_text(errors: Errors) -> str:

@@ -91,7 +91,7 @@ class Worker(ThreadWorker):
         self._conns: dict[int, Any] = {}
         """Open connections by file descriptor."""
         self._waiting: dict[Any, str] = {}
-        """Connections that wait for their client, and for what, oldest first. Who removes one has it for itself."""
+        """Connections that wait for their client, and for what, oldest first. The thread that removes one owns it."""
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
