@@ -7,6 +7,7 @@ from flask import Response, current_app, request
 from contacts_service.db.accounts import require_account
 from contacts_service.errors import UnsupportedMediaType
 from contacts_service.transfer import use_cases
+from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
 from contacts_service.transfer.writing import RejectedRows, as_csv, as_ndjson
 from contacts_service.web.auth import current_caller
@@ -14,7 +15,7 @@ from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
 from contacts_service.web.observability import ServiceResponse
 from contacts_service.web.streaming import BodyStream, stream_slot, streamed
-from schemas.contact_transfer import ExportQuery, ImportQuery, ImportResult
+from schemas.contact_transfer import MAX_REJECTED, ExportQuery, ImportQuery, ImportResult
 
 blueprint = Blueprint("transfer", __name__, url_prefix="/api/contacts", description="Many contacts at once.")
 
@@ -52,7 +53,9 @@ def import_contacts(query: dict[str, Any]) -> Response:
     commas, `metadata` is a JSON object, `metadata.KEY` text.
 
     With `Accept: text/csv` the answer is the rejected rows as they came, with a last column `error`: mend them and send
-    that file. With `dry_run=true` nothing is written, and the counts are those of an import at this moment.
+    that file. Rejected JSON comes back as CSV with the columns `line` and `error`, and of a row of more than 1,048,576
+    characters only the first 100. With `dry_run=true` nothing is written, and the counts are those of an import at this
+    moment.
     """
     caller = current_caller()
     if "account_id" in query:
@@ -63,10 +66,18 @@ def import_contacts(query: dict[str, Any]) -> Response:
         body = BodyStream(request, current_app.config["IMPORT_LIMIT"])
         file = CsvFile(body) if request.mimetype == _CSV else NdjsonFile(body)
         wants_csv = request.accept_mimetypes.best_match(["application/json", _CSV]) == _CSV
-        rejected = RejectedRows(file.header, file.delimiter, has_mark=file.has_mark) if wants_csv else RejectedRows()
-        counts = use_cases.import_contacts(file, rejected.add, allowed_accounts=caller.allowed_accounts, **query)
-    if not wants_csv:
-        return success({**counts, "rejected": rejected.first})
+        rejected = RejectedRows(file) if wants_csv else None
+        first: list[dict[str, Any]] = []
+
+        def reject(row: Row, errors: Errors) -> None:
+            if rejected:
+                rejected.add(row, errors)
+            elif len(first) < MAX_REJECTED:
+                first.append({"row": row.number, "errors": errors})
+
+        counts = use_cases.import_contacts(file, reject, allowed_accounts=caller.allowed_accounts, **query)
+    if not rejected:
+        return success({**counts, "rejected": first})
     rejected.file.seek(0)
     return ServiceResponse(rejected.file, content_type=f"{_CSV}; charset=utf-8")
 
