@@ -1,6 +1,7 @@
 """Importing many contacts: what is understood, what becomes of each row, and that nothing is lost."""
 
 import csv
+import gzip
 import json
 import sqlite3
 import tempfile
@@ -383,6 +384,8 @@ def test_contacts_are_created_in_the_order_of_the_file(caller: Caller) -> None:
 def test_body_of_another_type_is_415_and_accept_is_heeded(caller: Caller) -> None:
     assert send(caller, "{}", "application/json").code == "unsupported_media_type"
     assert send(caller, "phone_number\n", headers={"Accept": "text/html"}).code == "not_acceptable"
+    packed = gzip.compress(f"phone_number\n{NUMBER}\n".encode())
+    assert send(caller, packed, headers={"Content-Encoding": "gzip"}).code == "unsupported_media_type"
     assert send(caller, "phone_number\n", headers={"Accept": "text/*"}).text == "phone_number,error\r\n"
 
 

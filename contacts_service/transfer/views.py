@@ -11,7 +11,7 @@ from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
 from contacts_service.transfer.writing import RejectedRows, as_csv, as_ndjson
 from contacts_service.web.auth import current_caller
-from contacts_service.web.blueprint import Blueprint
+from contacts_service.web.blueprint import Blueprint, require_accepted
 from contacts_service.web.envelope import success
 from contacts_service.web.observability import ServiceResponse
 from contacts_service.web.streaming import BodyStream, stream_slot, streamed
@@ -31,7 +31,7 @@ _BODY = {
 }
 
 
-@blueprint.route("/import", methods=["POST"], is_streamed=True, produces=(_CSV,))
+@blueprint.route("/import", methods=["POST"], is_streamed=True, produces=("application/json", _CSV))
 @blueprint.query(ImportQuery)
 @blueprint.doc(requestBody=_BODY)
 @blueprint.answers(200, ImportResult)
@@ -60,8 +60,8 @@ def import_contacts(query: dict[str, Any]) -> Response:
     caller = current_caller()
     if "account_id" in query:
         require_account(caller.allowed_accounts, query["account_id"])
-    if request.mimetype not in _ROWS:
-        raise UnsupportedMediaType(f"Send the body as {_CSV} or {_NDJSON}.")
+    if request.mimetype not in _ROWS or request.content_encoding:
+        raise UnsupportedMediaType(f"Send the body as {_CSV} or {_NDJSON}, and not compressed.")
     with stream_slot():
         body = BodyStream(request, current_app.config["IMPORT_LIMIT"])
         file = CsvFile(body) if request.mimetype == _CSV else NdjsonFile(body)
@@ -92,12 +92,16 @@ def export_contacts(query: dict[str, Any]) -> Response:
 
     Streams all matches with their metadata in the order in which they were created. CSV has a contact's fields as
     columns, `tags` joined by commas and `metadata` as JSON; a cell that a spreadsheet would take for a formula has `'`
-    in front, which import takes off again. What was exported can be imported.
+    in front, which import takes off again. What was exported can be imported. Without `format`, `Accept` chooses.
 
     If the answer breaks off, the connection ends without the last chunk: then the file isn't whole.
     """
-    is_csv = query.pop("format") == "csv"
+    if file_format := query.pop("format", None):
+        require_accepted(request, (_CSV if file_format == "csv" else _NDJSON,))
+    else:
+        file_format = "csv" if request.accept_mimetypes.best_match([_CSV, _NDJSON], _CSV) == _CSV else "ndjson"
+    is_csv = file_format == "csv"
     _, pages = use_cases.export_contacts(current_caller().allowed_accounts, **query)
     response = streamed(as_csv(pages) if is_csv else as_ndjson(pages), f"{_CSV if is_csv else _NDJSON}; charset=utf-8")
-    response.headers["Content-Disposition"] = f"attachment; filename=contacts.{'csv' if is_csv else 'ndjson'}"
+    response.headers["Content-Disposition"] = f"attachment; filename=contacts.{file_format}"
     return response
