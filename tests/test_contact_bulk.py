@@ -274,7 +274,7 @@ def test_adding_and_removing_a_tag_answers_the_contact_also_when_nothing_changes
 
 
 @pytest.mark.parametrize(
-    "tag", ["a/b", "/b", "a//", "ünï 日本", "😀", "50%", "a?b=1", "#x", "..", " a ", "a+b", "x" * 50]
+    "tag", ["a/b", "/b", "a//", "ünï 日本", "😀", "line\nbreak", "50%", "a?b=1", "#x", "..", " a ", "a+b", "x" * 50]
 )
 def test_any_tag_can_be_added_and_removed_by_its_path(caller: Caller, tag: str) -> None:
     path = f"/api/contacts/{caller.create()['id']}/tags/{in_path(tag)}"

@@ -148,7 +148,7 @@ class IdConverter(BaseConverter):
 class TextConverter(BaseConverter):
     """The rest of a path as text, which may hold slashes."""
 
-    regex = ".+"
+    regex = r"[\s\S]+"  # A dot matches no line break.
     part_isolating = False
 
 
