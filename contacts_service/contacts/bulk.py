@@ -42,7 +42,7 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
         chosen = make_filters(allowed_accounts, **filters)
         total, keys = read_keys(chosen, 0, _MAX_FIXED)
     if total != expected_total:
-        raise TotalChanged(total)
+        raise TotalChanged(errors={"total": [str(total)]})
     if database.in_transaction() and total > _MAX_FIXED:
         raise InvalidRequest({"expected_total": [f"At most {_MAX_FIXED} with an Idempotency-Key."]})
     matched = changed = 0
