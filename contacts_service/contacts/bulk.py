@@ -8,7 +8,7 @@ from peewee import Case
 
 from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
-from contacts_service.contacts.list_queries import read_keys
+from contacts_service.contacts.list_planning import read_keys
 from contacts_service.contacts.queries import change_columns
 from contacts_service.contacts.tables import Contact, ContactTag
 from contacts_service.contacts.writes import changed_tags
