@@ -381,6 +381,17 @@ def test_contacts_are_created_in_the_order_of_the_file(caller: Caller) -> None:
     assert listed == names
 
 
+def test_searches_have_little_to_read_through_after_an_import(caller: Caller) -> None:
+    """PostgreSQL merges what was imported into the search index, of which searches read the rest row by row."""
+    rows = "".join(f"+1555{number:07},Annabella Featherstonehaugh {number}\n" for number in range(1000))
+    assert counts(caller, f"phone_number,name\n{rows}") == {"created": 1000}
+    assert caller.get("/api/contacts", search="stoneha 77").data["total"] == 19
+    if database.kind == "postgresql":
+        with database.connection_context():
+            [(pages,)] = database.execute_sql("SELECT gin_clean_pending_list('contact_search_grams')")
+        assert pages <= 64 // 8
+
+
 def test_body_of_another_type_is_415_and_accept_is_heeded(caller: Caller) -> None:
     assert send(caller, "{}", "application/json").code == "unsupported_media_type"
     assert send(caller, "phone_number\n", headers={"Accept": "text/html"}).code == "not_acceptable"
