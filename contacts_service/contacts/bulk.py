@@ -8,7 +8,7 @@ from peewee import Case
 
 from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
-from contacts_service.contacts.list_queries import read_keys
+from contacts_service.contacts.list_planning import read_keys
 from contacts_service.contacts.queries import change_columns
 from contacts_service.contacts.tables import Contact, ContactTag
 from contacts_service.contacts.writes import changed_tags
@@ -42,7 +42,7 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
         chosen = make_filters(allowed_accounts, **filters)
         total, keys = read_keys(chosen, 0, _MAX_FIXED)
     if total != expected_total:
-        raise TotalChanged(total)
+        raise TotalChanged(errors={"total": [str(total)]})
     if database.in_transaction() and total > _MAX_FIXED:
         raise InvalidRequest({"expected_total": [f"At most {_MAX_FIXED} with an Idempotency-Key."]})
     matched = changed = 0

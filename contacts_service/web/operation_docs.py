@@ -148,7 +148,7 @@ def _response_header(response: Doc, name: str, what: str, example: Any, **schema
 
 
 def _example_of(error: type[ServiceError]) -> Doc:
-    example: Doc = {"status": "error", "message": error.message, "data": None, "code": error.code}
+    example: Doc = {"status": "error", "message": error.example_message(), "data": None, "code": error.code}
     if error.example_errors:
         example["errors"] = error.example_errors
     return {**example, "request_id": REQUEST_ID}
