@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import random
 import sqlite3
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from helpers.caller import Caller, Response
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, USER
 from helpers.identifiers import assert_identifiers_are_shown
 from helpers.keys import make_key
+from helpers.messages import message
 
 from contacts_service.db.database import database
 from contacts_service.transfer import scratch
@@ -474,5 +476,33 @@ def test_imports_and_writers_at_once_lose_nothing(app: Flask) -> None:
     for tag in "abc":
         assert caller.get("/api/contacts", tags=tag).data["total"] == 600, tag
     assert caller.get("/api/contacts", tags="written").data["total"] == 24
+    with database.connection_context():
+        assert_identifiers_are_shown(database.connection())
+
+
+def test_import_gets_through_while_people_who_are_in_the_file_write(app: Flask) -> None:
+    """Whoever is recorded between two queries of a batch is a key that the batch can't insert."""
+    numbers = [f"+1555{number:07}" for number in range(2000)]
+    recorded: list[Any] = []
+    imported = threading.Event()
+
+    def record_messages() -> None:
+        caller = Caller(app)
+        for number in random.Random(1).sample(numbers, len(numbers)):
+            if not imported.is_set():
+                recorded.append(
+                    caller.post("/api/messages", {**message(len(recorded)), "contact": {"phone_number": number}})
+                )
+
+    webhook = threading.Thread(target=record_messages)
+    webhook.start()
+    try:
+        outcomes = counts(Caller(app), "phone_number\n" + "\n".join(numbers))
+    finally:
+        imported.set()
+        webhook.join()
+    assert sum(outcomes.values()) == outcomes.get("created", 0) + outcomes.get("unchanged", 0) == len(numbers)
+    assert {each.status for each in recorded} == {201}
+    assert Caller(app).get("/api/contacts").data["total"] == len(numbers)
     with database.connection_context():
         assert_identifiers_are_shown(database.connection())
