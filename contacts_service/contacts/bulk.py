@@ -17,6 +17,7 @@ from contacts_service.db.database import database, reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, columns_of, prepared
 from contacts_service.errors import InvalidRequest, TotalChanged
+from schemas.constants import MAX_TAGS
 
 _MAX_FIXED = 100_000  # How many contacts are chosen before the first is changed.
 _BATCH = 500
@@ -53,7 +54,11 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
                 for batch in batches:
                     database.restart_timeout()
                     for row in _list_tags(batch):
-                        changed_tags(row["tags"], add_tags, remove_tags)
+                        try:
+                            changed_tags(row["tags"], add_tags, remove_tags)
+                        except InvalidRequest as error:
+                            text = f"The contact {row['id']} would have more than {MAX_TAGS} tags."
+                            raise InvalidRequest({"add_tags": [text]}) from error
         for batch in batches:
             began = time.monotonic()
             with writing():
@@ -101,7 +106,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
 
 @prepared
 def _list_tags(keys: list[Any]) -> Any:
-    return Contact.select(Contact.tags).where(Contact.pk.in_(keys))
+    return Contact.select(Contact.id, Contact.tags).where(Contact.pk.in_(keys))
 
 
 @prepared

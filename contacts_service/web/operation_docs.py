@@ -30,7 +30,8 @@ def document_actor(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  #
     """Say that a write may name whom it is made for."""
     if method != "get":
         what = "Whom the caller acts for, such as the person who clicked; events of contacts show it."
-        _add_header(doc, "X-Actor", what, "jane@example.com", minLength=1, maxLength=MAX_ACTOR_LENGTH)
+        schema = {"minLength": 1, "maxLength": MAX_ACTOR_LENGTH, "pattern": r"^[^\x00-\x1f\x7f-\xa0\xad]*$"}
+        _add_header(doc, "X-Actor", what, "jane@example.com", **schema)
     return doc
 
 
