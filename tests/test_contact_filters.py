@@ -77,6 +77,15 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
+MANY = """
+INSERT INTO contact (
+    id, phone_number, tags, marketing_opt_out, metadata, search_text, unread_count, created_at, updated_at, version
+)
+SELECT gen_random_uuid(), '+' || 19990000000 + n, '[]', false, '{}', '', 0, moment, moment, 1
+FROM generate_series(1, 1000) n, LATERAL (SELECT timestamptz '2023-01-01' + n * interval '1 minute' AS moment) m
+"""
+
+
 def expected_numbers(query: dict[str, Any]) -> set[int]:
     chosen = set(range(25))
     if query.get("account_id") == ACCOUNT:
@@ -108,8 +117,9 @@ def test_every_filter_gives_the_same_list_by_page_and_by_cursor(
             whole = caller.names(limit=100, sort=sort, **query)
             assert set(whole) == names, query
             assert len(whole) == len(names), query
-            for limit in (1, 4, 24):
+            for limit in (1, 24):
                 assert follow(caller, limit=limit, sort=sort, **query) == whole, (query, sort, limit)
+            for limit in (4, 24):
                 behind_the_end = len(names) // limit + 3
                 pages = [caller.names(limit=limit, sort=sort, page=page, **query) for page in range(1, behind_the_end)]
                 assert list(itertools.chain(*pages)) == whole, (query, sort, limit)
@@ -132,17 +142,23 @@ def test_filters_by_phone_number_bsuid_and_ids(caller: Caller, crowd: list[dict[
     assert caller.get("/api/contacts", ids=ids).data["total"] == 2
 
 
-@pytest.mark.parametrize("query", FILTERS, ids=str)
 def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
-    caller: Caller, crowd: list[dict[str, Any]], query: dict[str, Any]
+    caller: Caller, crowd: list[dict[str, Any]]
 ) -> None:
     """Between pages, contacts before and after the cursor are created, deleted, renamed and written to."""
-    chance = random.Random(str(query))
+    chance = random.Random(3)
     staying = set(chance.sample(range(25), 15))
     leaving = [contact for number, contact in enumerate(crowd) if number not in staying]
     fresh = iter(range(100, 1000))
-
-    def between_pages() -> None:
+    visited: list[list[str]] = [[] for _ in FILTERS]
+    cursors: dict[int, dict[str, str]] = {number: {} for number in range(len(FILTERS))}
+    while cursors:
+        for number, cursor in [*cursors.items()]:
+            page = caller.get("/api/contacts", limit=3, sort="created", **FILTERS[number], **cursor).data
+            visited[number] += [contact["name"] for contact in page["items"]]
+            cursors[number] = {"cursor": page["next_cursor"]}
+            if not page["next_cursor"]:
+                del cursors[number]
         for _ in range(2):
             caller.create(f"+1999000{next(fresh)}", name="fresh", account_id=chance.choice([None, ACCOUNT]))
         if leaving:
@@ -150,10 +166,9 @@ def test_cursor_by_creation_visits_every_lasting_contact_once_during_writes(
         path = f"/api/contacts/{crowd[chance.choice(sorted(staying))]['id']}"
         caller.post(f"{path}/messages", {"direction": "incoming", "type": "text", "content": {}})
         caller.put(path, {"profile_name": "renamed"})
-
-    visited = follow(caller, between_pages, limit=3, sort="created", **query)
-    throughout = [f"{number:02} Smith" for number in sorted(staying & expected_numbers(query))]
-    assert [name for name in visited if name in set(throughout)] == throughout
+    for query, names in zip(FILTERS, visited, strict=True):
+        throughout = [f"{number:02} Smith" for number in sorted(staying & expected_numbers(query))]
+        assert [name for name in names if name in set(throughout)] == throughout, query
 
 
 def test_cursor_by_recency_visits_every_unmoved_contact_once_during_writes(
@@ -234,6 +249,9 @@ def test_page_after_a_cursor_starts_within_an_index(
 ) -> None:
     """It costs as much as a first page: neither database sorts or scans from the beginning."""
     assert crowd
+    if kind == "postgresql":
+        with reading():  # Of 25 contacts every index costs the same.
+            database.execute_sql(MANY)
     for query, index in (
         ({}, "contact_recent"),
         ({"account_id": ACCOUNT}, "contact_account_recent"),

@@ -1,10 +1,13 @@
 """Flows: what the chatbot's designer publishes and the agent desktop shows."""
 
 import copy
+from datetime import timedelta
 
 import pytest
 from helpers.caller import Caller
 
+from contacts_service.db.database import reading
+from contacts_service.flows.tables import ALL_COLUMNS, Flow
 from schemas.examples import FLOW_ID
 from schemas.flows import PANEL_CONFIG_EXAMPLE
 
@@ -99,8 +102,12 @@ LARGE_SECTION = {"id": "a", "label": "A", "fields": [{"key": "k", "label": "x" *
 def test_page_of_large_flows_ends_early_and_its_cursor_leads_on(caller: Caller) -> None:
     ids = [f"018f3c6e-7c11-7d2a-9a3e-2f6f1f0b5c{number:02}" for number in range(6)]
     panel = {"sections": [LARGE_SECTION] * 30}
-    for flow_id in ids:
-        assert caller.put(f"/api/flows/{flow_id}", {"name": flow_id, "panel_config": panel}).status == 201
+    assert caller.put(f"/api/flows/{ids[0]}", {"name": "F", "panel_config": panel}).status == 201
+    with reading():
+        [large] = Flow.select(*ALL_COLUMNS).dicts()
+        for flow_id in ids[1:]:
+            large |= {"id": flow_id, "created_at": large["created_at"] + timedelta(seconds=1)}
+            Flow.insert(large).execute()
     pages: list[list[str]] = []
     cursor: dict[str, str] | None = {}
     while cursor is not None:
