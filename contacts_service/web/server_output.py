@@ -8,6 +8,10 @@ from typing import Any
 from gunicorn import glogging
 from gunicorn.http import wsgi
 
+from contacts_service.web.observability import DATA_HEADERS
+
+_CONSTANT = {*DATA_HEADERS, ("Content-Type", "application/json")}
+
 
 class Logger(glogging.Logger):
     """gunicorn's logger without access records: it would make one of each request, and the service logs its own."""
@@ -20,6 +24,11 @@ class Response(wsgi.Response):
     """A response that is sent by one system call in one packet, if it is one piece."""
 
     headers_sent: bool
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Check the headers, but not again those that are always the same: 3 of 6 µs."""
+        super().process_headers([each for each in headers if each not in _CONSTANT])
+        self.headers += [each for each in headers if each in _CONSTANT]
 
     def write(self, data: bytes) -> None:
         if self.headers_sent or self._omits_body or self.response_length != len(data):
