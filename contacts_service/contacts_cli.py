@@ -1,10 +1,14 @@
 """Commands that import and export contacts: ``flask --app wsgi contacts …``, as over HTTP."""
 
+import errno
 import io
+import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from flask.cli import AppGroup
@@ -18,7 +22,8 @@ from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.export_queries import PAGE
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
 from contacts_service.transfer.writing import RejectedRows, as_csv, as_ndjson, error_text
-from schemas.contact_transfer import ON_MATCH, ExportQuery, ImportQuery
+from schemas.contact_list import ContactFilters
+from schemas.contact_transfer import ON_MATCH, ImportQuery
 
 _SHOWN = 10  # Rejected rows, without a file for them.
 contacts = AppGroup("contacts", help="Import and export contacts.")
@@ -48,15 +53,21 @@ class _Counted(io.RawIOBase):
 @click.option("--on-match", type=click.Choice(ON_MATCH), default=ON_MATCH[0], help="What becomes of existing contacts.")
 @click.option("--account", "account_id", help="The account (UUID) of rows that name none.")
 @click.option("--dry-run", is_flag=True, help="Count what would happen, and write nothing.")
-@click.option("--rejected", type=click.File("wb"), help="Write rejected rows there, with a last column error.")
+@click.option(
+    "--rejected",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write rejected rows there as CSV, with a last column error. It may be the imported file itself.",
+)
 @with_database
-def import_contacts(path: str, file_format: str | None, rejected: Any, **given: Any) -> None:
+def import_contacts(path: str, file_format: str | None, rejected: str | None, **given: Any) -> None:
     """Import contacts from FILE, or from standard input with -. The same file may be imported again."""
     migrations.upgrade()
     query = {name: str(value).lower() for name, value in given.items() if value is not None}
     size = 0 if path == "-" else Path(path).stat().st_size
     with (
         click.open_file(path, "rb") as opened,
+        _written(rejected) if rejected else nullcontext() as rejected_file,
         click.progressbar(length=size or 1, label="importing", file=sys.stderr) as bar,
     ):
         body = _Counted(opened, bar.update)
@@ -64,9 +75,7 @@ def import_contacts(path: str, file_format: str | None, rejected: Any, **given: 
         try:
             options = ImportQuery().load(query)
             file = NdjsonFile(body) if _is_ndjson(path, file_format) else CsvFile(body)
-            rows = (
-                RejectedRows(file.header, file.delimiter, has_mark=file.has_mark, file=rejected) if rejected else None
-            )
+            rows = RejectedRows(file, rejected_file) if rejected_file else None
 
             def reject(row: Row, errors: Errors) -> None:
                 if rows:
@@ -92,22 +101,48 @@ def export_contacts(path: str, file_format: str | None, filters: tuple[str, ...]
     """Export contacts to FILE, or to standard output with -."""
     migrations.upgrade()
     is_ndjson = _is_ndjson(path, file_format)
+    given = [each.partition("=")[::2] for each in filters]
+    repeated = {name: ["Given more than once."] for name, _ in given if [each for each, _ in given].count(name) > 1}
+    if repeated:
+        raise click.ClickException(error_text(repeated))
     try:
-        query = ExportQuery().load(dict(each.partition("=")[::2] for each in filters))
-        query.pop("format")
+        query = ContactFilters().load(dict(given))
         total, pages = use_cases.export_contacts(None, **query)
     except (InvalidRequest, ValidationError) as error:
         raise click.ClickException(_text_of(error)) from error
     with (
-        click.open_file(path, "wb", atomic=path != "-") as file,
+        _written(path) as file,
         click.progressbar(pages, length=-(-total // PAGE) or 1, label="exporting", file=sys.stderr) as bar,
     ):
         for chunk in as_ndjson(bar) if is_ndjson else as_csv(bar):
             file.write(chunk)
 
 
+@contextmanager
+def _written(path: str) -> Iterator[IO[bytes]]:
+    """Open a file that is replaced only once it is written whole; a pipe, a device or ``-`` is written as it comes."""
+    target = Path(os.path.realpath(path))
+    is_stream = path == "-" or (target.exists() and not target.is_file())
+    part = target if is_stream else target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with click.open_file("-" if path == "-" else str(part), "wb") as file:
+            yield file
+            file.flush()
+        if not is_stream:
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # Click ends quietly.
+            raise
+        raise click.ClickException(f"{path}: {error.strerror or error}") from error
+    finally:
+        if not is_stream:
+            part.unlink(missing_ok=True)
+
+
 def _is_ndjson(path: str, file_format: str | None) -> bool:
-    return (file_format or Path(path).suffix.lstrip(".")) in {"ndjson", "jsonl"}
+    return (file_format or Path(path).suffix.lstrip(".").lower()) in {"ndjson", "jsonl"}
 
 
 def _text_of(error: InvalidRequest | ValidationError) -> str:

@@ -82,6 +82,8 @@ class ExportQuery(ContactFilters):
     format = Choice(
         "ExportFormat",
         ["csv", "ndjson"],
-        load_default="csv",
-        metadata={"description": "CSV for spreadsheets, or one JSON object a line.", "example": "ndjson"},
+        metadata={
+            "description": "CSV for spreadsheets, the default, or one JSON object a line.",
+            "example": "ndjson",
+        },
     )

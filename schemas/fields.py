@@ -175,6 +175,8 @@ class QueryInteger(Integer):
 class StrictBoolean(fields.Boolean):
     """A JSON boolean and nothing that merely looks like one."""
 
+    default_error_messages = {"invalid": "Not a boolean: true or false."}
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
             raise self.make_error("invalid")

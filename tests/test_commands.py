@@ -1,10 +1,13 @@
 """Commands: which database they work on, and names of any kind."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -115,14 +118,63 @@ def test_contacts_are_imported_and_exported_by_commands(app: Flask, tmp_path: Pa
     assert again.stdout.startswith("2 rows, 0 created, 0 updated, 2 unchanged"), again.output
 
 
+def test_file_that_is_imported_may_take_the_rejected_rows(app: Flask, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("phone_number,name\n+15550100,Ann\n1,Bob\n")
+    file.chmod(0o640)
+    for rejected in ("1 created", "0 created"):
+        done = app.test_cli_runner().invoke(args=["contacts", "import", str(file), "--rejected", str(file)])
+        assert rejected in done.stdout
+        assert file.read_text().startswith("phone_number,name,error\n1,Bob,")
+        assert file.read_text().count("error") == 1
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_failed_command_leaves_the_file_that_was_there(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "all.csv"
+    file.write_text("from yesterday")
+
+    def fail(_: Any) -> Any:
+        yield b"half of"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("contacts_service.contacts_cli.as_csv", fail)
+    failed = app.test_cli_runner().invoke(args=["contacts", "export", str(file)])
+    assert failed.exit_code == 1
+    assert f"Error: {file}: No space left on device\n" in failed.stderr
+    assert (file.read_text(), [*tmp_path.iterdir()]) == ("from yesterday", [file])
+
+
+def test_export_writes_to_pipes_and_devices(app: Flask, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    done = app.test_cli_runner().invoke(args=["contacts", "export", str(pipe)])
+    reader.join(10)
+    assert done.exit_code == 0, done.output
+    assert read[0].startswith("id,")
+    assert pipe.is_fifo()
+
+
 def test_commands_of_contacts_say_in_a_sentence_what_is_wrong(app: Flask, tmp_path: Path) -> None:
     runner = app.test_cli_runner()
-    file = tmp_path / "in.csv"
+    file, rows = tmp_path / "in.csv", tmp_path / "rows.csv"
     file.write_text("nmae\n")
+    rows.write_text("phone_number\n1\n")
     for arguments, told in (
         (["import", str(file)], "nmae: Unknown column."),
         (["import", str(file), "--account", "x"], "account_id: Not a UUID"),
         (["export", "-", "--filter", "nmae=x"], "nmae: Unknown field."),
+        (["export", "-", "--filter", "format=csv"], "format: Unknown field."),
+        (["export", "-", "--filter", "tags=a", "--filter", "tags=b"], "tags: Given more than once."),
+        (["export", str(tmp_path / "missing" / "out.csv")], f"{tmp_path}/missing/out.csv: No such file"),
+        (["export", "/dev/full"], "/dev/full: No space left on device"),
+        (["import", str(rows), "--rejected", "/dev/full"], "/dev/full: No space left on device"),
     ):
         failed = runner.invoke(args=["contacts", *arguments])
         assert failed.exit_code == 1

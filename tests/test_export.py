@@ -96,6 +96,28 @@ def test_formats_have_their_types_and_names(caller: Caller) -> None:
     assert (head.status_code, head.data) == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("accept", "query", "answer"),
+    [
+        ("application/x-ndjson", {}, "application/x-ndjson"),
+        ("application/x-ndjson, text/csv;q=0.5", {}, "application/x-ndjson"),
+        ("text/csv, application/x-ndjson, application/json", {}, "text/csv"),
+        ("text/*", {}, "text/csv"),
+        ("*/*", {"format": "ndjson"}, "application/x-ndjson"),
+        ("text/csv", {"format": "ndjson"}, None),
+        ("application/json", {}, None),
+    ],
+)
+def test_accept_chooses_the_format_or_is_406(
+    caller: Caller, accept: str, query: dict[str, str], answer: str | None
+) -> None:
+    response = caller.request("GET", "/api/contacts/export", query_string=query, headers={"Accept": accept})
+    if answer:
+        assert response.headers["Content-Type"] == f"{answer}; charset=utf-8"
+    else:
+        assert (response.status, response.code) == (406, "not_acceptable")
+
+
 @pytest.mark.parametrize("at_once", [1, 1000])
 def test_every_filter_chooses_what_the_list_shows(
     caller: Caller, monkeypatch: pytest.MonkeyPatch, at_once: int

@@ -1,6 +1,9 @@
 """Importing many contacts: what is understood, what becomes of each row, and that nothing is lost."""
 
+import csv
+import gzip
 import json
+import random
 import sqlite3
 import tempfile
 import threading
@@ -13,6 +16,7 @@ from helpers.caller import Caller, Response
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, USER
 from helpers.identifiers import assert_identifiers_are_shown
 from helpers.keys import make_key
+from helpers.messages import message
 
 from contacts_service.db.database import database
 from contacts_service.transfer import scratch
@@ -112,6 +116,10 @@ def test_line_that_names_the_separator_is_heeded(caller: Caller) -> None:
         ("12,,,,", "phone_number", "international"),
         ("1.23E+11,,,,", "phone_number", "spreadsheet made 1.23E+11 of it"),
         ('"1,23E+11",,,,', "phone_number", "spreadsheet made 1,23E+11 of it"),
+        ("1.23E11,,,,", "phone_number", "spreadsheet made 1.23E11 of it"),
+        ("15552023.0,,,,", "phone_number", "spreadsheet made 15552023.0 of it"),
+        ("+15550001,15552023.0,,,", "external_id", "spreadsheet made 15552023.0 of it"),
+        ("+15550001,1.5E-05,,,", "external_id", "spreadsheet"),
         ("+15550001,1E+5,,,", "external_id", "spreadsheet"),
         (",,,,", None, None),
         (",,Ann,,", "phone_number", "Send a"),
@@ -219,6 +227,38 @@ def test_rejected_rows_come_back_as_csv_and_can_be_mended(caller: Caller) -> Non
     mended = response.text.replace("\n12;", "\n+15550112;").replace("\n13;", "\n+15550113;")
     assert counts(caller, mended) == {"created": 2}
     assert by_number(caller, "+15550112")["metadata"] == {"a": "=x"}
+
+
+REJECTED = {"Accept": "text/csv"}
+
+
+@pytest.mark.parametrize(
+    ("body", "rejected"),
+    [
+        (b"sep=|\r\nphone_number|name\r\n1|A\r\n", b"sep=|\r\nphone_number|name|error\r\n1|A|phone_number"),
+        (b"phone_number,name\n1,D\xfcrer\n", b"phone_number,name,error\r\n1,D\xfcrer,row"),
+        (
+            b"phone_number,name\n1,A,b,,c\n",
+            b'phone_number,name,error\r\n1,A,"row: It has 5 cells, and the header has 2.",b',
+        ),
+        (b"phone_number,name\n1\n", b'phone_number,name,error\r\n1,,"row'),
+        (b'phone_number,name\n1,"A\n', b'phone_number,name,error\r\n1,"""A",row'),
+        (b'phone_number,name\n1,"A"b\n', b'phone_number,name,error\r\n1,"""A""b","row'),
+        (b"error,phone_number,name\nold,1,A\n", b'phone_number,name,error\r\n1,A,"phone_number'),
+    ],
+)
+def test_rejected_rows_hold_all_that_came(caller: Caller, body: bytes, rejected: bytes) -> None:
+    response = send(caller, body, headers=REJECTED)
+    assert response.text.encode(errors="surrogateescape").startswith(rejected)
+    again = send(caller, response.text.encode(errors="surrogateescape"), headers=REJECTED)
+    assert again.text.count("error") == 1, "the column for errors is there already"
+
+
+def test_error_of_a_rejected_row_is_no_formula(caller: Caller) -> None:
+    line = '{"=cmd()": 1, "\\ud800": 2}'
+    rows = send(caller, line, "application/x-ndjson", headers=REJECTED).text.splitlines()
+    assert rows[0] == "line,error"
+    assert next(csv.reader([rows[1]]))[1].startswith("'=cmd(): Unknown field.")
 
 
 def test_only_the_first_thousand_rejected_rows_are_told(caller: Caller) -> None:
@@ -343,9 +383,22 @@ def test_contacts_are_created_in_the_order_of_the_file(caller: Caller) -> None:
     assert listed == names
 
 
+def test_searches_have_little_to_read_through_after_an_import(caller: Caller) -> None:
+    """PostgreSQL merges what was imported into the search index, of which searches read the rest row by row."""
+    rows = "".join(f"+1555{number:07},Annabella Featherstonehaugh {number}\n" for number in range(1000))
+    assert counts(caller, f"phone_number,name\n{rows}") == {"created": 1000}
+    assert caller.get("/api/contacts", search="stoneha 77").data["total"] == 19
+    if database.kind == "postgresql":
+        with database.connection_context():
+            [(pages,)] = database.execute_sql("SELECT gin_clean_pending_list('contact_search_grams')")
+        assert pages <= 64 // 8
+
+
 def test_body_of_another_type_is_415_and_accept_is_heeded(caller: Caller) -> None:
     assert send(caller, "{}", "application/json").code == "unsupported_media_type"
     assert send(caller, "phone_number\n", headers={"Accept": "text/html"}).code == "not_acceptable"
+    packed = gzip.compress(f"phone_number\n{NUMBER}\n".encode())
+    assert send(caller, packed, headers={"Content-Encoding": "gzip"}).code == "unsupported_media_type"
     assert send(caller, "phone_number\n", headers={"Accept": "text/*"}).text == "phone_number,error\r\n"
 
 
@@ -423,5 +476,33 @@ def test_imports_and_writers_at_once_lose_nothing(app: Flask) -> None:
     for tag in "abc":
         assert caller.get("/api/contacts", tags=tag).data["total"] == 600, tag
     assert caller.get("/api/contacts", tags="written").data["total"] == 24
+    with database.connection_context():
+        assert_identifiers_are_shown(database.connection())
+
+
+def test_import_gets_through_while_people_who_are_in_the_file_write(app: Flask) -> None:
+    """Whoever is recorded between two queries of a batch is a key that the batch can't insert."""
+    numbers = [f"+1555{number:07}" for number in range(2000)]
+    recorded: list[Any] = []
+    imported = threading.Event()
+
+    def record_messages() -> None:
+        caller = Caller(app)
+        for number in random.Random(1).sample(numbers, len(numbers)):
+            if not imported.is_set():
+                recorded.append(
+                    caller.post("/api/messages", {**message(len(recorded)), "contact": {"phone_number": number}})
+                )
+
+    webhook = threading.Thread(target=record_messages)
+    webhook.start()
+    try:
+        outcomes = counts(Caller(app), "phone_number\n" + "\n".join(numbers))
+    finally:
+        imported.set()
+        webhook.join()
+    assert sum(outcomes.values()) == outcomes.get("created", 0) + outcomes.get("unchanged", 0) == len(numbers)
+    assert {each.status for each in recorded} == {201}
+    assert Caller(app).get("/api/contacts").data["total"] == len(numbers)
     with database.connection_context():
         assert_identifiers_are_shown(database.connection())

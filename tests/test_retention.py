@@ -50,6 +50,8 @@ def test_old_messages_go_and_the_contact_shows_the_others(app: Flask, caller: Ca
     contact = caller.get(f"/api/contacts/{old}").data
     assert (contact["last_message_at"], contact["last_message_preview"], contact["last_inbound_at"]) == (None,) * 3
     assert (contact["unread_count"], contact["version"]) == (0, version + 1)
+    kinds = [each["kind"] for each in caller.get(f"/api/contacts/{old}/events").data["items"]]
+    assert kinds == ["created"], "no one has read them"
     contact = caller.get(f"/api/contacts/{mixed}").data
     assert (contact["unread_count"], contact["last_message_preview"]) == (1, "1 days")
     assert run(app, "--messages", "12h") == "1 messages and 0 sessions were deleted.\n"

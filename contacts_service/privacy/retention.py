@@ -12,7 +12,7 @@ from peewee import fn
 
 from contacts_service.contacts.erasure import rewrite_search_index
 from contacts_service.contacts.queries import lock_contact, update_contact
-from contacts_service.contacts.tables import Contact, ContactCount, ContactMerge
+from contacts_service.contacts.tables import Contact, ContactCount, ContactEvent, ContactMerge
 from contacts_service.db.database import reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, prepared
@@ -151,7 +151,9 @@ def _show_what_is_left(contact: Row, retention: Retention) -> None:
         shown["unread_count"] = _count_unread(contact)
     changes = {name: value for name, value in shown.items() if value != contact[name]}
     if changes:
-        update_contact(contact["id"], None, None, changes, datetime.now(UTC))
+        changed = update_contact(contact["id"], None, None, changes, datetime.now(UTC))
+        if "unread_count" in changes:  # No one has read them, as the event would say.
+            _delete_event(contact["pk"], changed["version"])
 
 
 def _count_unread(contact: Row) -> int:
@@ -175,6 +177,11 @@ def _count_unread(contact: Row) -> int:
         if merge["merged_into"] == contact["id"]:
             own, own_left, unread = own - merge["unread_count"], own_left - came, unread + part
     return unread + min(own, own_left)
+
+
+@prepared
+def _delete_event(contact_pk: Any, version: Any) -> Any:
+    return ContactEvent.delete().where(ContactEvent.contact == contact_pk, ContactEvent.version == version)
 
 
 @prepared

@@ -25,15 +25,17 @@ MAX_ROW = MAX_BODY_BYTES  # Characters.
 _MAX_REREAD = 16 * MAX_ROW  # Of a whole file.
 _MAX_ERRORS = 10  # Of one row,
 _MAX_NAME = 100  # and characters of the name of a field that has one.
-_UNDECODABLE = "\udcff"  # Stands for bytes that are no text.
+UNDECODABLE = "surrogateescape"  # How bytes that are no text are kept.
+_IS_UNDECODABLE = re.compile("[\udc80-\udcff]")
 _TOO_LONG = f"Longer than {MAX_ROW:,} characters."
-# Digits that a spreadsheet took for a number.
-_SCIENTIFIC = re.compile(r"[0-9]([.,][0-9]+)?E\+[0-9]+")
+# What spreadsheets and data frames make of digits that they take for a number.
+_NUMBER = re.compile(r"[0-9]+[.,][0-9]+E[+-]?[0-9]+|[0-9]+E[+-][0-9]+|[0-9]{7,}[.,]0")
 _PREFIX = "metadata."
 _BOOLEANS = {"true": True, "false": False}
 _COLUMNS = {*ImportRow().fields, *IGNORED}
 
-codecs.register_error("contacts.undecodable", lambda error: (_UNDECODABLE, error.end))  # type: ignore[attr-defined]
+# UTF-16 has units that surrogateescape can't keep.
+codecs.register_error("contacts.undecodable", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
 csv.field_size_limit(MAX_ROW)
 
 
@@ -87,25 +89,26 @@ class _Lines:
         return 0
 
 
-def _as_text(body: io.RawIOBase, newline: str) -> tuple[io.TextIOWrapper, bool]:
-    """Decode UTF-8 or UTF-16. Returns also whether it begins with a byte order mark."""
+def _as_text(body: io.RawIOBase, newline: str) -> tuple[io.TextIOWrapper, str]:
+    """Decode UTF-8 or UTF-16. Returns also its byte order mark, if there is one."""
     buffered = io.BufferedReader(body, 64 * 1024)
     start = buffered.peek(3)[:3]
     has_mark = start.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    errors = "contacts.undecodable"
     if start[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
         encoding = "utf-16"
     elif b"\0" in start[:2]:
         encoding = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
     else:
-        encoding = "utf-8-sig"
-    return io.TextIOWrapper(buffered, encoding, "contacts.undecodable", newline), has_mark
+        encoding, errors = "utf-8-sig", UNDECODABLE
+    return io.TextIOWrapper(buffered, encoding, errors, newline), "\ufeff" * has_mark
 
 
 class CsvFile:
     """Rows behind a header. Raises InvalidRequest for a header that can't be meant."""
 
     def __init__(self, body: io.RawIOBase) -> None:
-        text, self.has_mark = _as_text(body, "")
+        text, self.preamble = _as_text(body, "")
         self._lines = _Lines(text)
         try:
             self._read_header()
@@ -116,7 +119,9 @@ class CsvFile:
     def _read_header(self) -> None:
         first = next(self._lines)
         given = re.fullmatch("sep=(.)[\r\n]*", first)
-        first = next(self._lines) if given else first
+        if given:
+            self.preamble += first
+            first = next(self._lines)
         choices = given[1] if given else ",;\t"
         self.delimiter = max(choices, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
         self._lines.again.append(first)
@@ -167,7 +172,7 @@ class CsvFile:
             problem = "A quote is not closed."
             if lost := self._lines.put_back():
                 problem += f" The {lost:,} lines behind it are not read."
-        cells = next(csv.reader([first.rstrip("\r\n")], delimiter=self.delimiter), [])
+        cells = first.rstrip("\r\n").split(self.delimiter)
         return Row(number, cells, {}, {"row": [problem]})
 
     def _row(self, number: int, cells: list[str]) -> Row:
@@ -203,7 +208,7 @@ class NdjsonFile:
     delimiter = ","
 
     def __init__(self, body: io.RawIOBase) -> None:
-        text, self.has_mark = _as_text(body, "\n")
+        text, self.preamble = _as_text(body, "\n")
         self._lines = _Lines(text)
         self._schema = ImportRow()
 
@@ -248,14 +253,15 @@ def _load(schema: ImportRow, given: dict[str, Any]) -> Any:
 
 def _validated(schema: ImportRow, number: int, source: list[str], given: Any, errors: dict[str, Any]) -> Row:
     for kind in FINDING if not errors else ():
-        if "E+" in (text := str(given.get(kind, "")).upper()) and _SCIENTIFIC.fullmatch(text):
+        text = str(given.get(kind, "")).upper()
+        if not text.isalnum() and _NUMBER.fullmatch(text):
             errors[kind] = [f"The spreadsheet made {text} of it: have the column as text, and export it again."]
     if not errors:
         try:
             return Row(number, source, _load(schema, given), {})
         except ValidationError as error:
             errors = error.messages_dict
-    if any(_UNDECODABLE in cell for cell in source):
-        errors = {"row": ["Has bytes that are not UTF-8: save the file as UTF-8."]}
+    if any(map(_IS_UNDECODABLE.search, source)):
+        errors = {"row": ["Has bytes that are no text: save the file as UTF-8."]}
     flat = invalid_request(errors).errors or {}
     return Row(number, source, {}, {name[:_MAX_NAME]: flat[name] for name in list(flat)[:_MAX_ERRORS]})

@@ -7,14 +7,15 @@ from flask import Response, current_app, request
 from contacts_service.db.accounts import require_account
 from contacts_service.errors import UnsupportedMediaType
 from contacts_service.transfer import use_cases
+from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
 from contacts_service.transfer.writing import RejectedRows, as_csv, as_ndjson
 from contacts_service.web.auth import current_caller
-from contacts_service.web.blueprint import Blueprint
+from contacts_service.web.blueprint import Blueprint, require_accepted
 from contacts_service.web.envelope import success
 from contacts_service.web.observability import ServiceResponse
 from contacts_service.web.streaming import BodyStream, stream_slot, streamed
-from schemas.contact_transfer import ExportQuery, ImportQuery, ImportResult
+from schemas.contact_transfer import MAX_REJECTED, ExportQuery, ImportQuery, ImportResult
 
 blueprint = Blueprint("transfer", __name__, url_prefix="/api/contacts", description="Many contacts at once.")
 
@@ -30,7 +31,7 @@ _BODY = {
 }
 
 
-@blueprint.route("/import", methods=["POST"], is_streamed=True, produces=(_CSV,))
+@blueprint.route("/import", methods=["POST"], is_streamed=True, produces=("application/json", _CSV))
 @blueprint.query(ImportQuery)
 @blueprint.doc(requestBody=_BODY)
 @blueprint.answers(200, ImportResult)
@@ -52,21 +53,31 @@ def import_contacts(query: dict[str, Any]) -> Response:
     commas, `metadata` is a JSON object, `metadata.KEY` text.
 
     With `Accept: text/csv` the answer is the rejected rows as they came, with a last column `error`: mend them and send
-    that file. With `dry_run=true` nothing is written, and the counts are those of an import at this moment.
+    that file. Rejected JSON comes back as CSV with the columns `line` and `error`, and of a row of more than 1,048,576
+    characters only the first 100. With `dry_run=true` nothing is written, and the counts are those of an import at this
+    moment.
     """
     caller = current_caller()
     if "account_id" in query:
         require_account(caller.allowed_accounts, query["account_id"])
-    if request.mimetype not in _ROWS:
-        raise UnsupportedMediaType(f"Send the body as {_CSV} or {_NDJSON}.")
+    if request.mimetype not in _ROWS or request.content_encoding:
+        raise UnsupportedMediaType(message=f"Send the body as {_CSV} or {_NDJSON}, and not compressed.")
     with stream_slot():
         body = BodyStream(request, current_app.config["IMPORT_LIMIT"])
         file = CsvFile(body) if request.mimetype == _CSV else NdjsonFile(body)
         wants_csv = request.accept_mimetypes.best_match(["application/json", _CSV]) == _CSV
-        rejected = RejectedRows(file.header, file.delimiter, has_mark=file.has_mark) if wants_csv else RejectedRows()
-        counts = use_cases.import_contacts(file, rejected.add, allowed_accounts=caller.allowed_accounts, **query)
-    if not wants_csv:
-        return success({**counts, "rejected": rejected.first})
+        rejected = RejectedRows(file) if wants_csv else None
+        first: list[dict[str, Any]] = []
+
+        def reject(row: Row, errors: Errors) -> None:
+            if rejected:
+                rejected.add(row, errors)
+            elif len(first) < MAX_REJECTED:
+                first.append({"row": row.number, "errors": errors})
+
+        counts = use_cases.import_contacts(file, reject, allowed_accounts=caller.allowed_accounts, **query)
+    if not rejected:
+        return success({**counts, "rejected": first})
     rejected.file.seek(0)
     return ServiceResponse(rejected.file, content_type=f"{_CSV}; charset=utf-8")
 
@@ -81,12 +92,16 @@ def export_contacts(query: dict[str, Any]) -> Response:
 
     Streams all matches with their metadata in the order in which they were created. CSV has a contact's fields as
     columns, `tags` joined by commas and `metadata` as JSON; a cell that a spreadsheet would take for a formula has `'`
-    in front, which import takes off again. What was exported can be imported.
+    in front, which import takes off again. What was exported can be imported. Without `format`, `Accept` chooses.
 
     If the answer breaks off, the connection ends without the last chunk: then the file isn't whole.
     """
-    is_csv = query.pop("format") == "csv"
+    if file_format := query.pop("format", None):
+        require_accepted(request, (_CSV if file_format == "csv" else _NDJSON,))
+    else:
+        file_format = "csv" if request.accept_mimetypes.best_match([_CSV, _NDJSON], _CSV) == _CSV else "ndjson"
+    is_csv = file_format == "csv"
     _, pages = use_cases.export_contacts(current_caller().allowed_accounts, **query)
     response = streamed(as_csv(pages) if is_csv else as_ndjson(pages), f"{_CSV if is_csv else _NDJSON}; charset=utf-8")
-    response.headers["Content-Disposition"] = f"attachment; filename=contacts.{'csv' if is_csv else 'ndjson'}"
+    response.headers["Content-Disposition"] = f"attachment; filename=contacts.{file_format}"
     return response

@@ -13,11 +13,12 @@ from contacts_service.db.fields import JSONText
 from contacts_service.errors import NoTemporarySpace
 from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.cells import RISKY, protect
+from contacts_service.transfer.reading import UNDECODABLE, CsvFile, NdjsonFile
 from contacts_service.web.envelope import encode
-from schemas.contact_transfer import MAX_REJECTED
 
 COLUMNS = [*[column.name for column in ALL_COLUMNS], "service_window_open", "service_window_expires_at"]
 _IN_MEMORY = 1024 * 1024
+_ERROR = "error"
 
 
 def as_ndjson(pages: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
@@ -67,35 +68,41 @@ _CELLS = [(COLUMNS.index(name), write) for name, write in _WRITTEN.items()]
 
 
 class RejectedRows:
-    """The rows that an import rejects: the first of them for JSON, or all as CSV with a last column ``error``.
+    """The rows that an import rejects, as they came, as CSV with a last column ``error``.
 
-    Adding one raises NoTemporarySpace.
+    They are written to ``output``, or to a temporary file, for which there may be NoTemporarySpace.
     """
 
-    def __init__(
-        self, header: list[str] | None = None, delimiter: str = ",", *, has_mark: bool = False, file: Any = None
-    ) -> None:
-        self.first: list[dict[str, Any]] = []
-        self.file: IO[bytes] = file or tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-        self._delimiter = delimiter
-        self._width = len(header or ())
-        if header is not None:
-            self.file.write(b"\xef\xbb\xbf" * has_mark)
-            self._write([*header, "error"])
+    def __init__(self, source: CsvFile | NdjsonFile, output: IO[bytes] | None = None) -> None:
+        self.file = output or _TemporaryFile(_IN_MEMORY)
+        self._delimiter = source.delimiter
+        self._width = len(source.header)
+        # A file that was rejected before has the column; what it said of the row then is left out.
+        self._told = source.header.index(_ERROR) if _ERROR in source.header else None
+        self.file.write(source.preamble.encode())
+        self._write(source.header, _ERROR)
 
     def add(self, row: Row, errors: Errors) -> None:
-        if not self._width:
-            if len(self.first) < MAX_REJECTED:
-                self.first.append({"row": row.number, "errors": errors})
-            return
-        cells = [*row.source, *[""] * (self._width - len(row.source))][: self._width]
-        self._write([*cells, error_text(errors)])
+        self._write(row.source, protect(error_text(errors)))
 
-    def _write(self, cells: list[str]) -> None:
+    def _write(self, cells: list[str], last: str) -> None:
+        """Write a row; cells that the header has no column for come behind ``error``."""
+        cells = [*cells, *[""] * (self._width - len(cells))]
+        surplus = cells[self._width :]
+        del cells[self._width :]
+        if self._told is not None:
+            del cells[self._told]
+        # Names of fields in errors may hold what UTF-8 can't; in cells it stands for bytes that came.
+        last = last.encode(errors="replace").decode()
         text = io.StringIO()
-        csv.writer(text, delimiter=self._delimiter).writerow(cells)
+        csv.writer(text, delimiter=self._delimiter).writerow([*cells, last, *surplus])
+        self.file.write(text.getvalue().encode(errors=UNDECODABLE))
+
+
+class _TemporaryFile(tempfile.SpooledTemporaryFile[bytes]):
+    def write(self, data: Any) -> int:
         try:
-            self.file.write(text.getvalue().encode(errors="replace"))
+            return super().write(data)
         except OSError as error:
             raise NoTemporarySpace(str(error)) from error
 

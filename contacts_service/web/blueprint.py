@@ -28,6 +28,7 @@ from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID
 from schemas.fields import Choice
 
 _EXAMPLE_IDS = {"contact": CONTACT_ID, "flow": FLOW_ID, "merge": OTHER_CONTACT_ID, "message": MESSAGE_ID}
+_JSON = ("application/json",)
 _COMMON_ACCEPTS = {"*/*", "application/json"}  # Sent by most clients; they need no parsing.
 
 
@@ -48,12 +49,12 @@ class Blueprint(flask_smorest.Blueprint):
         self.before_request(self._check)
 
     def route(
-        self, rule: str, *, is_streamed: bool = False, produces: tuple[str, ...] = (), **options: Any
+        self, rule: str, *, is_streamed: bool = False, produces: tuple[str, ...] = _JSON, **options: Any
     ) -> Callable[..., Any]:
         """Register a view; ``<id:id>`` in the rule is the id of what the part before it names, as are other ids.
 
-        A view that is streamed reads its body as it comes, and takes no Idempotency-Key. ``produces`` are media types
-        that it may answer beside JSON.
+        A view that is streamed reads its body as it comes, and takes no Idempotency-Key. ``produces`` are the media
+        types that it answers with; errors are always JSON.
         """
         if is_streamed:
             STREAMED.update(f"{method} {self.url_prefix}{rule}".encode() for method in options["methods"])
@@ -75,7 +76,8 @@ class Blueprint(flask_smorest.Blueprint):
             if not any(parameter["in"] == "query" for parameter in parameters):
                 self._without_query.add(endpoint)
             self._conditions[endpoint] = documented.get("manual_doc", {}).get("x-conditions", ())
-            self._produces[endpoint] = produces
+            if produces != _JSON:
+                self._produces[endpoint] = produces
             own = {**({"security": []} if self._is_open else {}), **({"x-streamed": True} if is_streamed else {})}
             view = self.doc(operationId=view.__name__, **own)(view)
             return register(idempotent(view) if options.get("methods") == ["POST"] and not is_streamed else view)
@@ -87,8 +89,8 @@ class Blueprint(flask_smorest.Blueprint):
         current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
         if not self._is_open:
             authenticate(current)
-        if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS:
-            _require_accepted(current, ("application/json", *self._produces.get(current.endpoint, ())))
+        if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS or current.endpoint in self._produces:
+            require_accepted(current, self._produces.get(current.endpoint, _JSON))
         if current.query_string and current.endpoint in self._without_query:
             raise invalid_request({name: ["Unknown field."] for name in read_query(current)} or _NO_QUERY)
         if current.method not in {"GET", "HEAD"}:
@@ -124,7 +126,7 @@ class Blueprint(flask_smorest.Blueprint):
 _NO_QUERY = {"body": ["It takes no query."]}
 
 
-def _require_accepted(request: Request, produced: tuple[str, ...]) -> None:
+def require_accepted(request: Request, produced: tuple[str, ...]) -> None:
     """Raise NotAcceptable unless one of the types is accepted; the most specific range counts (RFC 9110, 12.5.1)."""
     # Parameters such as charset don't make it another type.
     accepted = {name.partition(";")[0].strip().lower(): quality for name, quality in request.accept_mimetypes}
@@ -133,7 +135,7 @@ def _require_accepted(request: Request, produced: tuple[str, ...]) -> None:
         matching = [accepted[name] for name in ranges if name in accepted]
         if not accepted or (matching and matching[0]):
             return
-    raise NotAcceptable
+    raise NotAcceptable(" or ".join(produced))
 
 
 @cache  # apispec would document a schema made twice under two names.
