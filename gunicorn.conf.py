@@ -54,7 +54,8 @@ from gunicorn.arbiter import Arbiter  # noqa: E402
 from contacts_service.app import prepare  # noqa: E402
 from contacts_service.metrics import merge_ended_workers  # noqa: E402
 from contacts_service.web.observability import LOGGING  # noqa: E402
-from contacts_service.web.server import adapt_gunicorn, forget_connections, refuse_when_stopped  # noqa: E402
+from contacts_service.web.server import forget_connections, refuse_when_stopped  # noqa: E402
+from contacts_service.web.server_output import adapt_gunicorn  # noqa: E402
 
 adapt_gunicorn()
 

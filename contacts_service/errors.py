@@ -11,29 +11,30 @@ from schemas.examples import CONTACT_ID, EVENT_ID, FLOW_ID, MESSAGE_ID, OTHER_CO
 
 RETRY_AFTER_SECONDS = 1
 _MAKE_KEY = "Make one where the service runs: flask --app wsgi keys create NAME --scope"
-_MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
+MAX_BODY = f"{MAX_BODY_BYTES // 1024**2} MiB"
 
 
 class ServiceError(Exception):
     """An error that a caller is told about.
 
-    ``errors`` holds texts by field; ``example_errors`` shows it in the OpenAPI document. What belongs to an account
-    that the caller may not see is not found.
+    ``named`` is what the braces of its message stand for, as ``example`` is in the OpenAPI document; ``errors`` holds
+    texts by field. What belongs to an account that the caller may not see is not found.
     """
 
     status: ClassVar[int]
     code: ClassVar[str]
     message: ClassVar[str]
+    example: ClassVar[tuple[str, ...]] = ()
     example_errors: ClassVar[dict[str, list[str]] | None] = None
     headers: Mapping[str, str] = {}
 
-    def __init__(self, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
-        super().__init__()
-        self.text = message or self.message
+    def __init__(self, *named: str, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
+        super().__init__(message or self.message.format(*named))
         self.errors = errors
 
-    def __str__(self) -> str:
-        return self.text
+    @classmethod
+    def example_message(cls) -> str:
+        return cls.message.format(*cls.example)
 
 
 class InvalidRequest(ServiceError):
@@ -75,55 +76,38 @@ class KeyRequired(Unauthenticated):
 
 class ScopeMissing(ServiceError):
     status, code = 403, "scope_missing"
-    message = f"The key lacks the scope contacts:write. Use one that has it. {_MAKE_KEY} contacts:write."
-
-    def __init__(self, scope: str) -> None:
-        super().__init__(self.message.replace("contacts:write", scope))
+    message = f"The key lacks the scope {{0}}. Use one that has it. {_MAKE_KEY} {{0}}."
+    example = ("contacts:write",)
 
 
 class ContactNotFound(ServiceError):
-    status, code, message = 404, "contact_not_found", f"No contact has the id {CONTACT_ID}."
-
-    def __init__(self, contact_id: str | None) -> None:
-        super().__init__(f"No contact has the id {contact_id}." if contact_id else "The contact was deleted.")
+    status, code, message = 404, "contact_not_found", "No contact has the id {}."
+    example = (CONTACT_ID,)
 
 
 class FlowNotFound(ServiceError):
-    status, code, message = 404, "flow_not_found", f"No flow has the id {FLOW_ID}."
-
-    def __init__(self, flow_id: str) -> None:
-        super().__init__(f"No flow has the id {flow_id}.")
+    status, code, message = 404, "flow_not_found", "No flow has the id {}."
+    example = (FLOW_ID,)
 
 
 class MergeNotFound(ServiceError):
-    status, code = 404, "merge_not_found"
-    message = f"The contact {OTHER_CONTACT_ID} was not merged into this contact."
-
-    def __init__(self, source_id: str) -> None:
-        super().__init__(f"The contact {source_id} was not merged into this contact.")
+    status, code, message = 404, "merge_not_found", "The contact {} was not merged into this contact."
+    example = (OTHER_CONTACT_ID,)
 
 
 class MessageNotFound(ServiceError):
-    status, code, message = 404, "message_not_found", f"No message has the id {MESSAGE_ID}."
-
-    def __init__(self, message_id: str) -> None:
-        super().__init__(f"No message has the id {message_id}.")
+    status, code, message = 404, "message_not_found", "No message has the id {}."
+    example = (MESSAGE_ID,)
 
 
 class EventNotFound(ServiceError):
-    status, code, message = 404, "event_not_found", f"The contact has no event with the id {EVENT_ID}."
-
-    def __init__(self, event_id: str) -> None:
-        super().__init__(f"The contact has no event with the id {event_id}.")
+    status, code, message = 404, "event_not_found", "The contact has no event with the id {}."
+    example = (EVENT_ID,)
 
 
 class SessionNotFound(ServiceError):
-    """The contact has no session of this id."""
-
-    status, code, message = 404, "session_not_found", f"The contact has no session with the id {SESSION_ID}."
-
-    def __init__(self, session_id: str) -> None:
-        super().__init__(f"The contact has no session with the id {session_id}.")
+    status, code, message = 404, "session_not_found", "The contact has no session with the id {}."
+    example = (SESSION_ID,)
 
 
 class AddressNotFound(ServiceError):
@@ -138,7 +122,8 @@ class MethodNotAllowed(ServiceError):
 
 
 class NotAcceptable(ServiceError):
-    status, code, message = 406, "not_acceptable", "The answer is application/json, which Accept excludes."
+    status, code, message = 406, "not_acceptable", "The answer is {}, which Accept excludes."
+    example = ("application/json",)
 
 
 class ContactExists(ServiceError):
@@ -146,16 +131,10 @@ class ContactExists(ServiceError):
     message = "A contact of this account already has one of these identifiers."
     example_errors = {"id": [CONTACT_ID]}
 
-    def __init__(self, contact_id: str) -> None:
-        super().__init__(errors={"id": [contact_id]})
-
 
 class IdentityConflict(ServiceError):
     status, code, message = 409, "identity_conflict", "The identifiers belong to different contacts."
     example_errors = {"id": [CONTACT_ID, OTHER_CONTACT_ID]}
-
-    def __init__(self, contact_ids: list[str]) -> None:
-        super().__init__(errors={"id": contact_ids})
 
 
 class ContactUnidentified(ServiceError):
@@ -171,10 +150,6 @@ class MergeFinal(ServiceError):
 
     status, code, message = 409, "merge_final", "A merge can be undone for 30 days."
 
-    def __init__(self, merged_into: str | None = None) -> None:
-        text = f"The contact {merged_into}, which it was merged into, has ended too: undo that merge first."
-        super().__init__(text if merged_into else None, {"id": [merged_into]} if merged_into else None)
-
 
 class RetryInProgress(ServiceError):
     status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
@@ -185,20 +160,18 @@ class ContactMerged(ServiceError):
     """The contact has ended: it was merged into another one, the survivor."""
 
     status, code = 410, "contact_merged"
-    message = f"The contact {OTHER_CONTACT_ID} was merged into {CONTACT_ID}."
+    message = "The contact {} was merged into {}."
+    example = (OTHER_CONTACT_ID, CONTACT_ID)
     example_errors = {"id": [CONTACT_ID]}
 
     def __init__(self, contact_id: str, survivor_id: str) -> None:
-        super().__init__(f"The contact {contact_id} was merged into {survivor_id}.", {"id": [survivor_id]})
+        super().__init__(contact_id, survivor_id, errors={"id": [survivor_id]})
         self.headers = {"Link": f'</api/contacts/{survivor_id}>; rel="successor-version"'}
 
 
 class TotalChanged(ServiceError):
     status, code, message = 409, "total_changed", "The filter matches another number of contacts than expected_total."
     example_errors = {"total": ["12"]}
-
-    def __init__(self, total: int) -> None:
-        super().__init__(errors={"total": [str(total)]})
 
 
 class VersionMismatch(ServiceError):
@@ -225,14 +198,14 @@ class TokenExpired(ServiceError):
 
 
 class PayloadTooLarge(ServiceError):
-    status, code, message = 413, "payload_too_large", f"The body is larger than {_MAX_BODY}."
+    status, code, message = 413, "payload_too_large", "The body is larger than {}."
+    example = (MAX_BODY,)
 
 
 class DocumentTooLarge(PayloadTooLarge):
     """A merge would make a document larger than a request may bring."""
 
-    def __init__(self) -> None:
-        super().__init__(f"Merged, this would be larger than {_MAX_BODY} of JSON.")
+    message = f"Merged, this would be larger than {MAX_BODY} of JSON."
 
 
 class UriTooLong(ServiceError):
@@ -261,15 +234,14 @@ class Unavailable(ServiceError):
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
     def __init__(self, details: str = "other writers came first each time", message: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message=message)
         self.details = details
 
 
 class NoTemporarySpace(Unavailable):
     """A temporary file can't be written: there is no folder for it, or it is full."""
 
-    def __init__(self, details: str) -> None:
-        super().__init__(details, "The service has no room for temporary files.")
+    message = "The service has no room for temporary files."
 
 
 class TooManyStreams(ServiceError):

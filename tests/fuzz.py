@@ -3,6 +3,7 @@
 Not part of `make test`: it takes minutes. Arguments go to `schemathesis run`, such as `--max-examples 1000`.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,9 @@ def main() -> int:
             with serve(url, Path(folder)) as service:
                 command = [Path(sys.executable).with_name("schemathesis"), "run", f"{service.url}/openapi.json"]
                 command += ["--header", f"X-API-Key: {key}"]
-                run = subprocess.run([*command, "--checks", "all", *sys.argv[1:]], cwd=ROOT, check=False)
+                environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzz_hooks"}
+                command += ["--checks", "all", *sys.argv[1:]]
+                run = subprocess.run(command, cwd=ROOT, env=environment, check=False)
                 log = service.log.read_text()
             crashes = log.count("Traceback") + log.count('"status":500')
             print(f"{kind}: schemathesis ended with {run.returncode}, the service's log holds {crashes} crashes")

@@ -134,7 +134,8 @@ def test_bulk_that_would_give_a_contact_too_many_tags_is_400_and_writes_nothing(
     before = all_contacts(caller)
     body = {"filter": {}, "expected_total": 12, "add_tags": ["new", "newer"]}
     response = caller.post(BULK, body)
-    assert (response.status, list(response.errors)) == (400, ["tags"])
+    assert (response.status, list(response.errors)) == (400, ["add_tags"])
+    assert crowd[3]["id"] in response.errors["add_tags"][0]
     assert all_contacts(caller) == before
     assert caller.post(BULK, {**body, "remove_tags": ["tag 7"]}).data["changed"] == 12
 

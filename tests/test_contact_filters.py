@@ -15,7 +15,7 @@ from helpers.examples import ACCOUNT, UNKNOWN_ID, USER
 from helpers.keys import make_key
 from helpers.queries import count_queries
 
-from contacts_service.contacts import list_queries
+from contacts_service.contacts import list_planning
 from contacts_service.db.database import database, reading
 
 
@@ -110,7 +110,7 @@ def test_every_filter_gives_the_same_list_by_page_and_by_cursor(
 ) -> None:
     """Both when a search sorts its matches and when it walks the list's order."""
     if walks:
-        monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
+        monkeypatch.setattr(list_planning, "_MIN_DENSE_MATCHES", 0)
     for query in FILTERS:
         names = {f"{number:02} Smith" for number in expected_numbers(query)}
         for sort in ("recent", "created"):

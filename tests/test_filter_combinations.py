@@ -11,7 +11,7 @@ from helpers.caller import Caller
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, OTHER_USER, USER
 from helpers.keys import make_key
 
-from contacts_service.contacts import list_queries
+from contacts_service.contacts import list_planning
 from contacts_service.contacts.tables import Contact
 from contacts_service.db.database import reading
 
@@ -125,9 +125,9 @@ def test_any_combination_of_filters_lists_what_a_plain_filter_chooses(
 ) -> None:
     """In every order, by page and by cursor, for every key, whether a page is walked or sorted."""
     if walks:
-        monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
+        monkeypatch.setattr(list_planning, "_MIN_DENSE_MATCHES", 0)
     else:
-        monkeypatch.setattr(list_queries, "_COUNTED", (1, 3))  # Indexes are compared by counts as in a large table.
+        monkeypatch.setattr(list_planning, "_COUNTED", (1, 3))  # Indexes are compared by counts as in a large table.
     chance = random.Random(walks)
     keys: list[set[str] | None] = [None, {ACCOUNT}, {ACCOUNT, OTHER_ACCOUNT}]
     callers = [Caller(app, make_key(app, accounts=accounts and sorted(accounts))) for accounts in keys]

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import random
 import sqlite3
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from helpers.caller import Caller, Response
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, USER
 from helpers.identifiers import assert_identifiers_are_shown
 from helpers.keys import make_key
+from helpers.messages import message
 
 from contacts_service.db.database import database, reading
 from contacts_service.transfer import scratch
@@ -381,6 +383,17 @@ def test_contacts_are_created_in_the_order_of_the_file(caller: Caller) -> None:
     assert listed == names
 
 
+def test_searches_have_little_to_read_through_after_an_import(caller: Caller) -> None:
+    """PostgreSQL merges what was imported into the search index, of which searches read the rest row by row."""
+    rows = "".join(f"+1555{number:07},Annabella Featherstonehaugh {number}\n" for number in range(1000))
+    assert counts(caller, f"phone_number,name\n{rows}") == {"created": 1000}
+    assert caller.get("/api/contacts", search="stoneha 77").data["total"] == 19
+    if database.kind == "postgresql":
+        with database.connection_context():
+            [(pages,)] = database.execute_sql("SELECT gin_clean_pending_list('contact_search_grams')")
+        assert pages <= 64 // 8
+
+
 def test_body_of_another_type_is_415_and_accept_is_heeded(caller: Caller) -> None:
     assert send(caller, "{}", "application/json").code == "unsupported_media_type"
     assert send(caller, "phone_number\n", headers={"Accept": "text/html"}).code == "not_acceptable"
@@ -464,4 +477,32 @@ def test_imports_and_writers_at_once_lose_nothing(app: Flask) -> None:
         assert caller.get("/api/contacts", tags=tag).data["total"] == 600, tag
     assert caller.get("/api/contacts", tags="written").data["total"] == 24
     with reading():
+        assert_identifiers_are_shown(database.connection())
+
+
+def test_import_gets_through_while_people_who_are_in_the_file_write(app: Flask) -> None:
+    """Whoever is recorded between two queries of a batch is a key that the batch can't insert."""
+    numbers = [f"+1555{number:07}" for number in range(2000)]
+    recorded: list[Any] = []
+    imported = threading.Event()
+
+    def record_messages() -> None:
+        caller = Caller(app)
+        for number in random.Random(1).sample(numbers, len(numbers)):
+            if not imported.is_set():
+                recorded.append(
+                    caller.post("/api/messages", {**message(len(recorded)), "contact": {"phone_number": number}})
+                )
+
+    webhook = threading.Thread(target=record_messages)
+    webhook.start()
+    try:
+        outcomes = counts(Caller(app), "phone_number\n" + "\n".join(numbers))
+    finally:
+        imported.set()
+        webhook.join()
+    assert sum(outcomes.values()) == outcomes.get("created", 0) + outcomes.get("unchanged", 0) == len(numbers)
+    assert {each.status for each in recorded} == {201}
+    assert Caller(app).get("/api/contacts").data["total"] == len(numbers)
+    with database.connection_context():
         assert_identifiers_are_shown(database.connection())

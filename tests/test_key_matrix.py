@@ -11,7 +11,7 @@ from helpers.caller import Caller, Response, example_body
 from helpers.examples import ACCOUNT, FLOW_ID, OTHER_ACCOUNT, UNKNOWN_ID
 from helpers.keys import make_key
 
-from contacts_service.contacts import list_queries
+from contacts_service.contacts import list_planning
 from contacts_service.db.database import reading
 from contacts_service.keys.keyring import Keyring
 from contacts_service.keys.tables import ApiKey
@@ -253,7 +253,7 @@ def test_key_for_two_accounts_lists_both_in_one_order(app: Flask) -> None:
 
 
 def test_key_for_several_accounts_pages_through_them_in_one_order(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
+    monkeypatch.setattr(list_planning, "_MIN_DENSE_MATCHES", 0)
     unlimited = Caller(app, make_key(app))
     accounts = [ACCOUNT, OTHER_ACCOUNT, None, UNKNOWN_ID]
     for number in range(40):

@@ -9,7 +9,7 @@ from helpers.queries import count_queries
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from contacts_service.contacts import list_queries
+from contacts_service.contacts import list_planning
 from contacts_service.contacts.search_text import normalise, searchable
 from contacts_service.db.database import database, reading
 from schemas.constants import MAX_SEARCH_WORDS
@@ -330,8 +330,8 @@ def test_walking_the_order_gives_the_same_pages_as_sorting(
 
     searches = ("smith ann", "jones", "carl", "+1 (234) 567-89", "unknown")
     sorted_ = [pages(search) for search in searches]
-    monkeypatch.setattr(list_queries, "_MIN_DENSE_MATCHES", 0)
-    monkeypatch.setattr(list_queries, "_WALK_FACTOR", 1)
+    monkeypatch.setattr(list_planning, "_MIN_DENSE_MATCHES", 0)
+    monkeypatch.setattr(list_planning, "_WALK_FACTOR", 1)
     with count_queries() as queries:
         assert [pages(search) for search in searches] == sorted_
     assert any('"near"' in record.msg[0] for record in queries.get_queries())

@@ -8,7 +8,7 @@ from peewee import Case
 
 from contacts_service.contacts.consent import CONSENT, with_consent
 from contacts_service.contacts.filters import make_filters
-from contacts_service.contacts.list_queries import read_keys
+from contacts_service.contacts.list_planning import read_keys
 from contacts_service.contacts.queries import change_columns
 from contacts_service.contacts.tables import Contact, ContactTag
 from contacts_service.contacts.writes import changed_tags
@@ -17,6 +17,7 @@ from contacts_service.db.database import database, reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, columns_of, prepared
 from contacts_service.errors import InvalidRequest, TotalChanged
+from schemas.constants import MAX_TAGS
 
 _MAX_FIXED = 100_000  # How many contacts are chosen before the first is changed.
 _BATCH = 500
@@ -42,7 +43,7 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
         chosen = make_filters(allowed_accounts, **filters)
         total, keys = read_keys(chosen, 0, _MAX_FIXED)
     if total != expected_total:
-        raise TotalChanged(total)
+        raise TotalChanged(errors={"total": [str(total)]})
     if database.in_transaction() and total > _MAX_FIXED:
         raise InvalidRequest({"expected_total": [f"At most {_MAX_FIXED} with an Idempotency-Key."]})
     matched = changed = 0
@@ -53,7 +54,11 @@ def change_contacts(  # noqa: PLR0913 - The fields of the body.
                 for batch in batches:
                     database.restart_timeout()
                     for row in _list_tags(batch):
-                        changed_tags(row["tags"], add_tags, remove_tags)
+                        try:
+                            changed_tags(row["tags"], add_tags, remove_tags)
+                        except InvalidRequest as error:
+                            text = f"The contact {row['id']} would have more than {MAX_TAGS} tags."
+                            raise InvalidRequest({"add_tags": [text]}) from error
         for batch in batches:
             began = time.monotonic()
             with writing():
@@ -101,7 +106,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
 
 @prepared
 def _list_tags(keys: list[Any]) -> Any:
-    return Contact.select(Contact.tags).where(Contact.pk.in_(keys))
+    return Contact.select(Contact.id, Contact.tags).where(Contact.pk.in_(keys))
 
 
 @prepared

@@ -111,7 +111,7 @@ def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, ex
     # A former phone number is free.
     taken = [row for row in owners if row["current"] or row["kind"] != "phone_number"]
     if ids := {row["id"] for row in taken if row["pk"] != except_pk}:
-        raise ContactExists(ids.pop()) if len(ids) == 1 else IdentityConflict(sorted(ids))
+        raise (ContactExists if len(ids) == 1 else IdentityConflict)(errors={"id": sorted(ids)})
 
 
 def update(

@@ -42,7 +42,8 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
     if merge is None:
         raise MergeNotFound(source_id)
     if merge.merged_into != contact_id:
-        raise MergeFinal(merge.merged_into)
+        text = f"The contact {merge.merged_into}, which it was merged into, has ended too: undo that merge first."
+        raise MergeFinal(message=text, errors={"id": [merge.merged_into]})
     if merge.snapshot is None or merge.at < datetime.now(UTC) - UNDO_WINDOW:
         raise MergeFinal
     snapshot = merge.snapshot.parsed()

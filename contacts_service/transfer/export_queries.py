@@ -11,7 +11,8 @@ from typing import Any
 from peewee import Select
 
 from contacts_service.contacts.filters import Filters, columns_of_filter, condition
-from contacts_service.contacts.list_queries import UNREACHED, Names, Span, read_keys, read_page
+from contacts_service.contacts.list_planning import read_keys, read_page
+from contacts_service.contacts.list_queries import UNREACHED, Names, Span
 from contacts_service.contacts.search_index import by_row
 from contacts_service.contacts.tables import ALL_COLUMNS, Contact
 from contacts_service.db.database import database, reading

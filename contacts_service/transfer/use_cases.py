@@ -6,6 +6,7 @@ An import commits batches of rows, each in a transaction of its own, so that oth
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from contacts_service.contacts.filters import make_filters
@@ -37,10 +38,12 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     options = Options(allowed_accounts, account_id, on_match)
     scratch = Scratch() if dry_run else None
     counts = Counter(dict.fromkeys(("rows", *OUTCOMES), 0))
+    size = _BATCH_ROWS
     for batch in _batches(rows):
         left = batch
         while left:
-            outcomes = _import_batch(left, options) if scratch is None else _try_batch(left, options, scratch)
+            outcomes = _import_some(left[:size], options, scratch)
+            size = 2 * len(outcomes)
             for row, (outcome, errors) in zip(left, outcomes, strict=False):
                 counts[outcome] += 1
                 if errors:
@@ -50,16 +53,16 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     return counts
 
 
-@retried
-@writing()
-def _import_batch(rows: list[Row], options: Options) -> list[tuple[str, Errors]]:
-    return Batch(options).run(rows)
+def _import_some(rows: list[Row], options: Options, scratch: Scratch | None) -> list[tuple[str, Errors]]:
+    """Import the first rows, half as many each time that another transaction was in the way."""
+    sizes = (max(1, len(rows) >> attempt) for attempt in count())
 
+    @retried
+    def attempt() -> list[tuple[str, Errors]]:
+        with reading() if scratch else writing():
+            return Batch(options, scratch).run(rows[: next(sizes)])
 
-@retried
-@reading()
-def _try_batch(rows: list[Row], options: Options, scratch: Scratch) -> list[tuple[str, Errors]]:
-    return Batch(options, scratch).run(rows)
+    return attempt()
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

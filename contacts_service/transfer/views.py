@@ -61,7 +61,7 @@ def import_contacts(query: dict[str, Any]) -> Response:
     if "account_id" in query:
         require_account(caller.allowed_accounts, query["account_id"])
     if request.mimetype not in _ROWS or request.content_encoding:
-        raise UnsupportedMediaType(f"Send the body as {_CSV} or {_NDJSON}, and not compressed.")
+        raise UnsupportedMediaType(message=f"Send the body as {_CSV} or {_NDJSON}, and not compressed.")
     with stream_slot():
         body = BodyStream(request, current_app.config["IMPORT_LIMIT"])
         file = CsvFile(body) if request.mimetype == _CSV else NdjsonFile(body)

@@ -135,7 +135,7 @@ def require_accepted(request: Request, produced: tuple[str, ...]) -> None:
         matching = [accepted[name] for name in ranges if name in accepted]
         if not accepted or (matching and matching[0]):
             return
-    raise NotAcceptable(f"The answer is {' or '.join(produced)}, which Accept excludes.")
+    raise NotAcceptable(" or ".join(produced))
 
 
 @cache  # apispec would document a schema made twice under two names.

@@ -73,7 +73,7 @@ def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     known = AddressNotFound if status == 404 else next(documented_errors(status), None)
     code = known.code if known else error.name.lower().replace(" ", "_")
-    message = known.message if known else error.name
+    message = known.example_message() if known else error.name
     response = failure(status, code, message, {"body": [message]} if status == 400 else None)
     for name, value in error.get_headers():
         if name.lower() not in {"content-type", "content-length"}:

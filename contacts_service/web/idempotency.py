@@ -68,7 +68,7 @@ def run_idempotent(key: str, fingerprint: str, view: Callable[[], Response]) -> 
         if stored.request != fingerprint:
             raise IdempotencyKeyReused
         if stored.body is None:
-            raise ContactNotFound(stored.contact_id)
+            raise ContactNotFound(message="The contact was deleted.")
         headers = {**stored.headers.parsed(), "Idempotent-Replayed": "true"}
         return Response(stored.body, stored.status, headers, content_type="application/json")
     response, contact_id = _run(view)

@@ -30,7 +30,8 @@ def document_actor(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  #
     """Say that a write may name whom it is made for."""
     if method != "get":
         what = "Whom the caller acts for, such as the person who clicked; events of contacts show it."
-        _add_header(doc, "X-Actor", what, "jane@example.com", minLength=1, maxLength=MAX_ACTOR_LENGTH)
+        schema = {"minLength": 1, "maxLength": MAX_ACTOR_LENGTH, "pattern": r"^[^\x00-\x1f\x7f-\xa0\xad]*$"}
+        _add_header(doc, "X-Actor", what, "jane@example.com", **schema)
     return doc
 
 
@@ -148,7 +149,7 @@ def _response_header(response: Doc, name: str, what: str, example: Any, **schema
 
 
 def _example_of(error: type[ServiceError]) -> Doc:
-    example: Doc = {"status": "error", "message": error.message, "data": None, "code": error.code}
+    example: Doc = {"status": "error", "message": error.example_message(), "data": None, "code": error.code}
     if error.example_errors:
         example["errors"] = error.example_errors
     return {**example, "request_id": REQUEST_ID}

@@ -15,7 +15,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
-from contacts_service.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from contacts_service.errors import MAX_BODY, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from contacts_service.web.auth import authenticate
 from schemas.exact_json import ExactFloat, parse_int
 from schemas.examples import CONTACT_ID
@@ -81,7 +81,7 @@ def read_body(req: Request) -> bytes:
     except (OSError, ParseException) as error:  # What gunicorn raises for broken chunks.
         raise InvalidRequest({"body": ["The body can't be read to its end."]}) from error
     if req.content_length is None and len(body) == req.max_content_length:
-        raise PayloadTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing.
+        raise PayloadTooLarge(MAX_BODY)  # Werkzeug cuts a chunked body at the limit and says nothing.
     if body and perf_counter() - g.request_state.began > _SLOW_BODY_SECONDS:
         authenticate(req)  # The key may have been revoked while the body came.
     return body

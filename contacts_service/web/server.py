@@ -1,4 +1,4 @@
-"""Adapts gunicorn: no thread waits for a client, error responses are in the envelope, SIGTERM refuses connections."""
+"""Adapts how gunicorn receives: no thread waits for a client, and SIGTERM refuses connections."""
 
 import contextlib
 import errno
@@ -12,18 +12,13 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, NoReturn
 
-import uuid_utils
-from gunicorn import util
-from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from contacts_service.errors import documented_errors
-from contacts_service.web.envelope import encode, error_body
 from contacts_service.web.request_buffer import RequestBuffer
-from contacts_service.web.server_output import Response, http_date
+from contacts_service.web.server_output import write_error
 
 _REQUEST_SECONDS = 60.0  # From the first byte of a request to its last.
 _SILENCE_SECONDS = 30.0  # Between two parts of a body that a thread reads.
@@ -37,13 +32,6 @@ _ONCE = select.EPOLLIN | select.EPOLLONESHOT
 # How many connections each worker has, plus one, by its age. Made before the workers are forked, which share it.
 _CONNECTIONS = memoryview(mmap.mmap(-1, 256)).cast("I")
 _log = logging.getLogger(__name__)
-
-
-def adapt_gunicorn() -> None:
-    """Replace what gunicorn has no setting for: it refuses in our envelope, and spends less on each response."""
-    util.write_error = _write_error
-    util.http_date = http_date
-    wsgi.Response = Response
 
 
 class _Buffered(Unreader):
@@ -148,7 +136,7 @@ class Worker(ThreadWorker):
             if conn.timeout <= now and self._waiting.pop(conn, None):
                 if phase == _REST:
                     with contextlib.suppress(OSError):
-                        _write_error(conn.sock, HTTPStatus.REQUEST_TIMEOUT, "", "")
+                        write_error(conn.sock, HTTPStatus.REQUEST_TIMEOUT, "", "")
                 self._close(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
@@ -268,22 +256,3 @@ def refuse_when_stopped(arbiter: Any) -> None:
         stop(*args, **kwargs)
 
     arbiter.stop = refuse_and_stop
-
-
-def _write_error(client: socket.socket, status: int, reason: str, message: str) -> None:  # noqa: ARG001
-    # The message is left out: it repeats what the caller sent, or says what went wrong inside.
-    request_id = str(uuid_utils.uuid7())
-    reason = HTTPStatus(status).phrase  # gunicorn has one reason for several statuses.
-    known = next(documented_errors(status), None)
-    code = known.code if known else reason.lower().replace(" ", "_")
-    _log.warning("refused", extra={"status": status, "request_id": request_id})
-    body = encode(error_body(code, f"The server refused the request: {reason}.", request_id))
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\n"
-        "Connection: close\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        f"X-Request-ID: {request_id}\r\n"
-        "\r\n"
-    )
-    util.write_nonblock(client, head.encode() + body)

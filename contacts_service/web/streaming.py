@@ -94,7 +94,7 @@ class BodyStream(io.RawIOBase):
 
 
 def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is larger than {limit:,} bytes.")
+    return PayloadTooLarge(f"{limit:,} bytes")
 
 
 def _broken_off() -> InvalidRequest:

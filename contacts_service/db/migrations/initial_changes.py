@@ -90,39 +90,52 @@ END
 
 
 def _postgresql() -> str:
-    new, old = (_compared(row, text="::text", false="false") for row in ("NEW", "OLD"))
-    changed = [f"CASE WHEN {new[name]} IS DISTINCT FROM {old[name]} THEN '{name}' END" for name in _FIELDS]
+    rows = ("NEW", "OLD", "inserted", "")
+    new, old, inserted, none = (_compared(row, text="::text", false="false") for row in rows)
+
+    def changed(after: dict[str, str], before: dict[str, str]) -> str:
+        return ", ".join(
+            f"CASE WHEN {after[name]} IS DISTINCT FROM {before[name]} THEN '{name}' END" for name in _FIELDS
+        )
+
     # An SQL statement from outside the service leaves the version, and must not get the actor of the change before.
     by_service = "NEW.version IS DISTINCT FROM OLD.version"
     return f"""
 CREATE FUNCTION contact_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN  -- Undoing a merge brings a contact back.
-        DELETE FROM contact_tombstone WHERE id = NEW.id;
-    END IF;
     SELECT pg_current_xact_id()::text::bigint + base INTO NEW.change_seq FROM change_feed;
     RETURN NEW;
 END $$;;
 CREATE TRIGGER contact_change_insert BEFORE INSERT ON contact FOR EACH ROW EXECUTE FUNCTION contact_changed();;
 CREATE TRIGGER contact_change_update BEFORE UPDATE ON contact FOR EACH ROW
 WHEN (NEW.change_seq = OLD.change_seq) EXECUTE FUNCTION contact_changed();;
+CREATE FUNCTION contact_created() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Undoing a merge brings a contact back. As an array, so that its few ids are looked up.
+    DELETE FROM contact_tombstone WHERE id = ANY (ARRAY(SELECT id FROM inserted));
+    INSERT INTO contact_event (contact_id, version, at, kind, fields, actor, on_behalf_of)
+    SELECT pk, version, updated_at, 'created', to_json(array_remove(ARRAY[{changed(inserted, none)}], NULL)),
+        changed_by, on_behalf_of
+    FROM inserted ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;;
+CREATE TRIGGER contact_created AFTER INSERT ON contact REFERENCING NEW TABLE AS inserted
+FOR EACH STATEMENT EXECUTE FUNCTION contact_created();;
 CREATE FUNCTION contact_event() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     changed json := to_json(array_remove(ARRAY[
-        {", ".join(changed)},
+        {changed(new, old)},
         CASE WHEN {_WAS_READ} THEN 'unread_count' END
     ], NULL));
 BEGIN
-    IF json_array_length(changed) > 0 OR TG_OP = 'INSERT' THEN
+    IF json_array_length(changed) > 0 THEN
         INSERT INTO contact_event (contact_id, version, at, kind, fields, actor, on_behalf_of) VALUES (
-            NEW.pk, NEW.version, NEW.updated_at,
-            CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE {_KIND.format(fields="changed::text")} END, changed,
+            NEW.pk, NEW.version, NEW.updated_at, {_KIND.format(fields="changed::text")}, changed,
             CASE WHEN {by_service} THEN NEW.changed_by END, CASE WHEN {by_service} THEN NEW.on_behalf_of END
         ) ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
 END $$;;
-CREATE TRIGGER contact_event_insert AFTER INSERT ON contact FOR EACH ROW EXECUTE FUNCTION contact_event();;
 CREATE TRIGGER contact_event_update AFTER UPDATE OF {", ".join(_FIELDS)} ON contact
 FOR EACH ROW EXECUTE FUNCTION contact_event();;
 CREATE TRIGGER contact_event_read AFTER UPDATE OF unread_count ON contact
