@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.filters import INDEXES
-from contacts_service.contacts.identifiers import Identifier, find_owners, lock_owners
+from contacts_service.contacts.identifiers import Identifier, find_keys, lock_by_keys, measure_metadata
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
 from contacts_service.contacts.metadata_terms import terms_of
 from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT, Contact
@@ -26,6 +26,7 @@ from contacts_service.errors import ContactUnidentified, DocumentTooLarge, Inval
 from contacts_service.transfer.scratch import Scratch
 
 _MAX_CHANGED = 100  # Contacts, each with queries of its own; those that are new are inserted together.
+_MAX_READ = 8 * 1024 * 1024  # Bytes of the metadata of the contacts that rows find.
 _PUBLIC = [column.name for column in ALL_COLUMNS]
 _NAMES_OF_MATCHES = {"previous_bsuid": "bsuid", "phone_variant": "phone_number"}
 _INSERTED = [
@@ -55,6 +56,10 @@ class Options(NamedTuple):
     account_id: str | None
     """The account of rows that name none."""
     on_match: str
+
+
+class _TooLarge(ConcurrentChange):
+    """The contacts of the rows have much metadata: the next attempt is about fewer rows."""
 
 
 class _Rejected(Exception):
@@ -106,20 +111,30 @@ class Batch:
         for row, said in zip(rows, statements, strict=True):
             with suppress(_Rejected):
                 account_id = self._account_of(row)
-                for values, more in zip(wanted[account_id], said.identifiers, strict=True):
-                    values.update(dict.fromkeys(more))
+                for known, more in zip(wanted[account_id], said.identifiers, strict=True):
+                    known.update(dict.fromkeys(more))
                 if len(said.phone_forms) > 1:
                     variants.add(f"{account_id}/{min(said.phone_forms)}")
         if variants and self._scratch is None:  # As identity does for one.
             database.lock_key(*sorted(variants))
+        size = 0
         for account_id in sorted(wanted, key=str):
-            self._owners[account_id] = owners = {}
-            account, padded = account_id or NO_ACCOUNT, [_padded([*each]) for each in wanted[account_id]]
-            contacts = {each["pk"]: each for each in lock_owners(account, padded, None, self._scratch is None)}
-            for owner in find_owners(account, padded) if contacts else ():
-                if owner["pk"] not in contacts:
-                    raise ConcurrentChange
-                owners[Identifier(owner["kind"], owner["value"])] = Owner(contacts[owner["pk"]], owner["current"])
+            account = account_id or NO_ACCOUNT
+            values = {kind: [*each] for kind, each in zip(IDENTIFIER_KINDS, wanted[account_id], strict=True)}
+            found = find_keys(account, values)
+            keys = JSONText.of(sorted({*found.values()}))
+            size += (measure_metadata(keys)["bytes"] or 0) if found else 0
+            size += self._scratch.measure(account, values) if self._scratch else 0
+            if size > _MAX_READ and len(rows) > 1:
+                raise _TooLarge
+            contacts = {each["pk"]: each for each in lock_by_keys(keys, self._scratch is None)} if found else {}
+            if found and self._scratch is None and find_keys(account, values) != found:
+                raise ConcurrentChange
+            self._owners[account_id] = owners = {
+                each: Owner(contacts[pk], contacts[pk][each.kind] == each.value)
+                for each, pk in found.items()
+                if pk in contacts
+            }
             if self._scratch:
                 self._scratch.overlay(account, owners, contacts, wanted[account_id])
 
@@ -224,8 +239,3 @@ def _changes(contact: dict[str, Any], fields: dict[str, Any], owners: Owners, sa
         else:
             changes[name] = value
     return changes
-
-
-def _padded(values: list[str]) -> list[str]:
-    """Repeat the last value, so that a query is built for few different numbers of them."""
-    return [*values, *values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values) if values else 0)]
