@@ -41,11 +41,7 @@ def make_environ(request: Request, headers: dict[str, str]) -> dict[str, Any]:
 
 
 def call(app: Flask, environ: dict[str, Any]) -> bytes:
-    response = app(environ, _start_response)
-    try:
-        return b"".join(response)
-    finally:
-        response.close()  # type: ignore[attr-defined]
+    return b"".join(app(environ, _start_response))
 
 
 def time_request(app: Flask, request: Request, headers: dict[str, str]) -> float:

@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from flask import Flask, current_app, request
+from flask import Flask, Request, current_app, request
+from werkzeug.routing import MapAdapter
 
 from contacts_service.changes import views as changes
 from contacts_service.cli import db, keys, retention
@@ -28,6 +29,14 @@ from contacts_service.web.openapi import create_api
 from contacts_service.web.streaming import StreamSlots
 
 
+class _App(Flask):
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Match the path alone. No route depends on the host, which Flask reads, checks and encodes: 6 of 7 µs."""
+        if request is None:
+            return None
+        return MapAdapter(self.url_map, "", request.root_path, "", request.scheme, request.path, request.method)
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the WSGI application. The database is opened by the first request, or by ``prepare`` before it.
 
@@ -35,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_environment()
     connect(settings)
-    app = Flask("contacts_service", static_folder=None)
+    app = _App("contacts_service", static_folder=None)
     # Flask and flask-smorest ask about ten times per request whether a function is a coroutine: 5 of 300 µs of a get.
     app.ensure_sync = cache(app.ensure_sync)  # type: ignore[method-assign]
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)

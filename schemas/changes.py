@@ -3,14 +3,14 @@
 from marshmallow import fields
 
 from schemas.contacts import Contact
-from schemas.envelope import Answer, Query
+from schemas.envelope import Answer, RequestSchema
 from schemas.examples import ACCOUNT_ID
 from schemas.fields import QueryInteger, Text, UuidOrNone
 
 _NEXT = "ATY4NGFmNmEzMDUzOGQ2OGEAAAAAAAAAAgAAAAAAAAAAAAAAAAAAAAKwsWI0Tb0"
 
 
-class ChangesQuery(Query):
+class ChangesQuery(RequestSchema):
     after = Text(
         max_length=200,
         min_length=1,

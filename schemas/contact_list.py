@@ -15,7 +15,7 @@ from schemas.contacts import (
     phone_number_field,
     text_field,
 )
-from schemas.envelope import PageOrCursor, Query, items_per_page, page_of
+from schemas.envelope import PageOrCursor, RequestSchema, items_per_page, page_of
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import (
     UUID_PATTERN,
@@ -53,7 +53,7 @@ def time_filter(what: str) -> UtcDateTime:
     return UtcDateTime(metadata={"description": what, "example": "2024-01-01T00:00:00Z"})
 
 
-class ContactFilters(Query):
+class ContactFilters(RequestSchema):
     """Which contacts, by the names and texts of the list's query parameters."""
 
     EXAMPLE = {"tags": "vip,new", "unread": "true", "metadata.plan": "gold"}

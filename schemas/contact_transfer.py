@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from schemas.contact_list import ContactFilters
 from schemas.contacts import ContactFields
-from schemas.envelope import Answer, Query
+from schemas.envelope import Answer, RequestSchema
 from schemas.examples import ACCOUNT_ID, USER_ID
 from schemas.fields import Choice, QueryBoolean, Uuid, UuidOrNone
 from schemas.identity import Findable
@@ -20,7 +20,7 @@ IGNORED = {
 """What an export has and only the service writes, and the last column of rejected rows."""
 
 
-class ImportQuery(Query):
+class ImportQuery(RequestSchema):
     on_match = Choice(
         "OnMatch",
         ON_MATCH,

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.constants import CONSENT_SOURCES, MAX_TAGS
-from schemas.envelope import Answer
+from schemas.envelope import Answer, RequestSchema
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
 from schemas.fields import Choice, JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, UtcDateTime, Uuid
 
@@ -73,7 +73,7 @@ class ConsentTime(UtcDateTime):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Consent(Schema):
+class Consent(RequestSchema):
     """May hold a word on marketing."""
 
     class Meta:

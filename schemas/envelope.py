@@ -8,18 +8,18 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, valid
 from schemas.fields import Choice, QueryInteger
 
 
-class Query(Schema):
-    """Query parameters. Only those that were sent are visited: of the list's twelve that saves 20 of 500 µs."""
+class RequestSchema(Schema):
+    """A body or query. Only the fields that were sent are visited: of the list's twelve that saves 20 of 500 µs."""
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         sent = self.fields.keys() & data.keys() if isinstance(data, dict) else self.fields.keys()
-        return super(Query, _visiting(type(self), frozenset(sent))).load(data, **kwargs)
+        return super(RequestSchema, _visiting(type(self), frozenset(sent))).load(data, **kwargs)
 
 
 @lru_cache(maxsize=256)
-def _visiting(query: type[Query], sent: frozenset[str]) -> Query:
-    always = {name for name, field in query().fields.items() if field.required or field.load_default is not missing}
-    return query(only=sent | always)
+def _visiting(schema: type[RequestSchema], sent: frozenset[str]) -> RequestSchema:
+    always = {name for name, field in schema().fields.items() if field.required or field.load_default is not missing}
+    return schema(only=sent | always)
 
 
 class Answer(Schema):
@@ -73,7 +73,7 @@ def items_per_page(default: int) -> QueryInteger:
     return QueryInteger(min_value=1, max_value=100, load_default=default, metadata=described)
 
 
-class PageOrCursor(Query):
+class PageOrCursor(RequestSchema):
     """The query of a list that is read by page numbers, or by following cursors."""
 
     page = page_number("Page number, by default 1; not with cursor.")

@@ -3,12 +3,12 @@
 from marshmallow import fields
 
 from schemas.constants import EVENT_KINDS
-from schemas.envelope import Answer, Query, items_per_page
+from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import EVENT_ID
 from schemas.fields import Choice, Uuid
 
 
-class EventsQuery(Query):
+class EventsQuery(RequestSchema):
     limit = items_per_page(50)
     before = Uuid(metadata={"description": "Only events older than this one.", "example": EVENT_ID})
 

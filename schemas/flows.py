@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields
 
-from schemas.envelope import Answer, PageOrCursor, Query, items_per_page, page_of
+from schemas.envelope import Answer, PageOrCursor, RequestSchema, items_per_page, page_of
 from schemas.examples import ACCOUNT_ID, FLOW_ID
 from schemas.fields import BoundedList, Choice, Integer, StrictBoolean, Text, Uuid, UuidOrNone
 
@@ -100,7 +100,7 @@ class Flow(Answer):
     version = fields.Integer(strict=True, metadata={"description": "Rises with every change."})
 
 
-class FlowQuery(Query):
+class FlowQuery(RequestSchema):
     account_id = Uuid(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
 
 

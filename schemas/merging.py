@@ -4,7 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.constants import DUPLICATE_REASONS
 from schemas.contacts import Contact, ContactSummary
-from schemas.envelope import Answer, Query, items_per_page
+from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import CONTACT_ID, OTHER_CONTACT_ID
 from schemas.fields import BoundedList, Choice, StrictBoolean, Text, Uuid, UuidOrNone
 
@@ -69,7 +69,7 @@ class MergeList(Answer):
     items = fields.List(fields.Nested(Merge))
 
 
-class DuplicateListQuery(Query):
+class DuplicateListQuery(RequestSchema):
     limit = items_per_page(20)
     account_id = UuidOrNone(
         metadata={"description": "Only contacts of this account; none: of no account.", "example": "none"}

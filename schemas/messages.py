@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPES
 from schemas.contacts import Contact
-from schemas.envelope import Answer, Query, items_per_page
+from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
 from schemas.fields import Choice, JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
 from schemas.identity import ContactIdentity, Resolution, on_conflict_field
@@ -23,7 +23,7 @@ def _account_id() -> Uuid:
     return Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
 
 
-class MessageCreate(Schema):
+class MessageCreate(RequestSchema):
     """One message to record."""
 
     EXAMPLE: dict[str, Any] = {
@@ -66,7 +66,7 @@ class MessageReceive(MessageCreate):
     on_conflict = on_conflict_field()
 
 
-class StatusPut(Schema):
+class StatusPut(RequestSchema):
     """What became of a message."""
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
@@ -90,7 +90,7 @@ class StatusByWaIdPut(StatusPut):
     on_conflict = on_conflict_field()
 
 
-class MessageListQuery(Query):
+class MessageListQuery(RequestSchema):
     limit = items_per_page(50)
     before = Uuid(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
     after = Uuid(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from schemas.constants import SESSION_STATUSES
-from schemas.envelope import Answer, items_per_page
+from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import FLOW_ID, SESSION_ID
 from schemas.fields import Choice, JsonObject, Uuid
 from schemas.flows import PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
@@ -88,7 +88,7 @@ class SessionData(Session):
     updated_at = fields.AwareDateTime(allow_none=True)
 
 
-class SessionListQuery(Schema):
+class SessionListQuery(RequestSchema):
     limit = items_per_page(20)
     before = Uuid(metadata={"description": "Only sessions that began before this one.", "example": SESSION_ID})
 

@@ -23,7 +23,7 @@ from helpers.identifiers import assert_identifiers_are_shown
 from helpers.keys import make_key
 from helpers.messages import message
 
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 from contacts_service.db.migrations import upgrade
 from contacts_service.transfer import scratch
 from contacts_service.transfer.batch import Row
@@ -313,7 +313,7 @@ def test_row_finds_its_contact_as_resolve_does(caller: Caller) -> None:
     assert counts(caller, "external_id,phone_number,bsuid\nE-1,+15550100,BR.3\n") == {"updated": 1}
     contact = caller.get(f"/api/contacts/{resolved}").data
     assert (contact["phone_number"], contact["bsuid"]) == ("+15550100", "BR.3")
-    with database.connection_context():
+    with reading():
         assert_identifiers_are_shown(database.connection())
 
 
@@ -343,10 +343,10 @@ def test_rows_of_one_file_find_what_earlier_ones_made(caller: Caller) -> None:
 
 
 def test_dry_run_counts_across_batches_as_an_import_does(caller: Caller) -> None:
-    numbers = [f"+1555{number % 1700:07}" for number in range(3000)]
+    numbers = [f"+1555{number % 700:07}" for number in range(1300)]
     body = "phone_number,name,tags\n" + "".join(f"{n},{n if i % 7 else i},t{i % 3}\n" for i, n in enumerate(numbers))
     expected = counts(caller, body, dry_run="true")
-    assert expected["created"] == 1700
+    assert expected["created"] == 700
     assert caller.get("/api/contacts").data["total"] == 0
     assert counts(caller, body) == expected
 
@@ -421,7 +421,7 @@ def test_searches_have_little_to_read_through_after_an_import(caller: Caller) ->
     assert counts(caller, f"phone_number,name\n{rows}") == {"created": 1000}
     assert caller.get("/api/contacts", search="stoneha 77").data["total"] == 19
     if database.kind == "postgresql":
-        with database.connection_context():
+        with reading():
             [(pages,)] = database.execute_sql("SELECT gin_clean_pending_list('contact_search_grams')")
         assert pages <= 64 // 8
 
@@ -508,7 +508,7 @@ def test_imports_and_writers_at_once_lose_nothing(app: Flask) -> None:
     for tag in "abc":
         assert caller.get("/api/contacts", tags=tag).data["total"] == 600, tag
     assert caller.get("/api/contacts", tags="written").data["total"] == 24
-    with database.connection_context():
+    with reading():
         assert_identifiers_are_shown(database.connection())
 
 
@@ -560,5 +560,5 @@ def test_import_gets_through_while_people_who_are_in_the_file_write(app: Flask) 
     assert sum(outcomes.values()) == outcomes.get("created", 0) + outcomes.get("unchanged", 0) == len(numbers)
     assert {each.status for each in recorded} == {201}
     assert Caller(app).get("/api/contacts").data["total"] == len(numbers)
-    with database.connection_context():
+    with reading():
         assert_identifiers_are_shown(database.connection())

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial, wraps
-from itertools import repeat
 from typing import Any, NoReturn
 
 from peewee import SQL, Alias, Field, Node
@@ -78,20 +77,24 @@ class _Statement:
         ]
         columns = query._returning or ()  # noqa: SLF001 - Peewee has no other place.
         self._names = [column.name if isinstance(column, Alias | Field) else str(column) for column in columns]
-        self._converted = [(at, convert) for at, column in enumerate(columns) if (convert := _conversion_of(column))]
+        converted = zip(self._names, map(_conversion_of, columns), strict=True)
+        self._converted = [(name, convert) for name, convert in converted if convert]
 
     def run(self, values: list[Any]) -> list[Row]:
+        backend = database.obj
         given = [*self._constants, *values]
         parameters = [convert(given[at]) if convert else given[at] for at, convert in self._parameters]
-        database._log_query(self._sql, parameters)  # noqa: SLF001
+        backend._log_query(self._sql, parameters)  # noqa: SLF001
         # On the driver itself: Peewee's way takes up to 30 µs more.
-        cursor = database.connection().execute(self._sql, parameters, **self._options)
+        cursor = backend.connection().execute(self._sql, parameters, **self._options)
         if not self._names:
             return []
-        columns: list[Any] = [*zip(*cursor.fetchall(), strict=True)]
-        for at, convert in self._converted if columns else ():
-            columns[at] = [None if value is None else convert(value) for value in columns[at]]
-        return [*map(dict, map(zip, repeat(self._names), zip(*columns, strict=True)))]
+        rows = [dict(zip(self._names, row)) for row in cursor.fetchall()]  # noqa: B905 - Half as long again with strict.
+        for name, convert in self._converted if rows else ():
+            for row in rows:
+                if (value := row[name]) is not None:
+                    row[name] = convert(value)
+        return rows
 
 
 def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> Any:
@@ -127,15 +130,13 @@ def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> A
 
 def _shape_of(argument: Any, values: list[Any]) -> Any:
     """Collect the values of an argument, and return what is left of it without them."""
-    if argument is None:
-        return None
-    if isinstance(argument, bool):
-        return "flag", argument
+    if argument is None or isinstance(argument, bool):
+        return argument
     if isinstance(argument, _SCALARS):
         if type(argument) is InlineInt:
             return "inline", int(argument)
         values.append(argument)
-        return True
+        return "value"
     if isinstance(argument, _SEQUENCES):
         return type(argument), *[_shape_of(item, values) for item in argument]
     if isinstance(argument, dict):  # Columns and their values, which may be documents.

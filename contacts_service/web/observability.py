@@ -5,13 +5,14 @@ No log line holds a phone number, a name of a person or a secret: of an address 
 
 import logging
 import re
+from datetime import UTC, datetime
 from functools import cache
 from time import perf_counter
 from typing import Any
 
+import orjson
 import uuid_utils
 from flask import Flask, Response, g, has_request_context, request
-from pythonjsonlogger.core import RESERVED_ATTRS
 
 from contacts_service.metrics import REQUEST_SECONDS, REQUESTS
 from contacts_service.web.auth import Caller
@@ -23,7 +24,7 @@ _PAGE_HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
-_DATA_HEADERS = [
+DATA_HEADERS = [
     *_PAGE_HEADERS,
     # Responses hold no page, so a browser must not run, frame or load anything in them.
     (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -32,6 +33,7 @@ _DATA_HEADERS = [
 ]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _UNKNOWN = "(unknown)"
+_NOT_SAID = {*vars(logging.makeLogRecord({})), "message", "asctime"}  # Attributes that every log record has.
 _log = logging.getLogger(__name__)
 
 
@@ -51,11 +53,22 @@ class InvalidRequestFilter(logging.Filter):
         return not record.getMessage().startswith("Invalid request from")
 
 
+class JsonFormatter(logging.Formatter):
+    """Lines for programs: a JSON object each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line |= {name: value for name, value in vars(record).items() if name not in _NOT_SAID}
+        if record.exc_info:
+            line["exc_info"] = self.formatException(record.exc_info)
+        return orjson.dumps({**line, "time": datetime.fromtimestamp(record.created, UTC)}, str).decode()
+
+
 class TextFormatter(logging.Formatter):
     """Lines for people at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        more = {n: v for n, v in vars(record).items() if n not in RESERVED_ATTRS and v is not None}
+        more = {n: v for n, v in vars(record).items() if n not in _NOT_SAID and v is not None}
         trace = more.pop("traceback", "")
         line = super().format(record) + "".join(f" {name}={printable(str(value))}" for name, value in more.items())
         return f"{line}\n{trace}" if trace else line
@@ -71,13 +84,7 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": RequestIdFilter}, "no_quotes": {"()": InvalidRequestFilter}},
     "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.orjson.OrjsonFormatter",
-            "style": "{",
-            "format": "{levelname}{name}{message}",
-            "rename_fields": {"levelname": "level", "name": "logger"},
-            "timestamp": "time",
-        },
+        "json": {"()": JsonFormatter},
         "text": {"()": TextFormatter, "format": "%(asctime)s %(levelname)s %(message)s", "datefmt": "%H:%M:%S"},
     },
     "handlers": {
@@ -107,8 +114,13 @@ class ServiceResponse(Response):
     """
 
     def get_wsgi_response(self, environ: Any) -> Any:
+        constant = _PAGE_HEADERS if CONTENT_SECURITY_POLICY in self.headers else DATA_HEADERS
+        # Werkzeug would copy the headers and look for what to correct: 13 µs instead of 2.
+        is_complete = self.status_code in {200, 201} and isinstance(self.response, list)
+        if is_complete and environ["REQUEST_METHOD"] != "HEAD":
+            return self.response, self.status, [*self.headers, *constant]
         body, status, headers = super().get_wsgi_response(environ)
-        return body, status, headers + (_PAGE_HEADERS if CONTENT_SECURITY_POLICY in self.headers else _DATA_HEADERS)
+        return body, status, headers + constant
 
 
 def observe_requests(app: Flask) -> None:

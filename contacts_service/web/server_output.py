@@ -14,7 +14,9 @@ from gunicorn.http import wsgi
 
 from contacts_service.errors import documented_errors
 from contacts_service.web.envelope import encode, error_body
+from contacts_service.web.observability import DATA_HEADERS
 
+_CONSTANT = {*DATA_HEADERS, ("Content-Type", "application/json")}
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,11 @@ class Response(wsgi.Response):
     """A response that is sent by one system call in one packet, if it is one piece."""
 
     headers_sent: bool
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Check the headers, but not again those that are always the same: 3 of 6 µs."""
+        super().process_headers([each for each in headers if each not in _CONSTANT])
+        self.headers += [each for each in headers if each in _CONSTANT]
 
     def write(self, data: bytes) -> None:
         if self.headers_sent or self._omits_body or self.response_length != len(data):
