@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from peewee import SQL, Tuple, fn
+from peewee import JOIN, SQL, Join, Select, Tuple, fn
 
 from contacts_service.contacts.tables import Contact, by_id
 from contacts_service.db.accounts import limited_to, of_account
+from contacts_service.db.database import database
 from contacts_service.db.prepared import Row, columns_of, prepared
 from contacts_service.messages.tables import ALL_COLUMNS, HISTORY_ORDER, EarlyStatus, Message
 from schemas.constants import MESSAGE_STATUSES
@@ -29,6 +30,21 @@ def get_message(message_id: Any, allowed_accounts: Any) -> Any:
 @prepared(one=True)
 def get_message_by_wa_id(account_id: Any, wa_message_id: Any) -> Any:
     return _with_contact_id().where(_by_wa_id(account_id, wa_message_id))
+
+
+@prepared(one=True)
+def lock_wa_id(account_id: Any, wa_message_id: Any, key: Any) -> Any:
+    """Hold this key's lock until the transaction ends, and read the message as get_message_by_wa_id, or a row of None.
+
+    A message that was recorded while this waited for the lock is not seen.
+    """
+    if database.kind == "sqlite":  # The transaction has the lock of the whole database.
+        return _with_contact_id().where(_by_wa_id(account_id, wa_message_id))
+    lock = fn.pg_advisory_xact_lock(fn.hashtextextended(key, 0)).alias("lock")
+    held = Select(columns=[lock]).alias("held")
+    found = Join(held, Message, JOIN.LEFT_OUTER, _by_wa_id(account_id, wa_message_id))
+    found = Join(found, Contact, JOIN.LEFT_OUTER, Message.contact == Contact.pk)
+    return Select([found], [*ALL_COLUMNS, Contact.id.alias("contact_id")]).bind(database.obj)
 
 
 @prepared(one=True)

@@ -66,12 +66,14 @@ def receive_message(
     """
     require_account(allowed_accounts, account_id)
     if wa_message_id := message.get("wa_message_id"):
-        database.lock_key(_key(account_id, wa_message_id))
-        if first := _first_record(account_id, wa_message_id):
-            return {**first[0], "contact": first[1], **NO_MATCH}, False
+        first = queries.lock_wa_id(account_id, wa_message_id, _key(account_id, wa_message_id))
+        if first and first["id"] and (owner := lock_contact(first["contact_id"], None)):
+            return {**first, "contact": to_public(owner), **NO_MATCH}, False
     said = statement_of(contact, message.get("timestamp"))
     found, outcome = find_or_create(account_id, said, on_conflict=on_conflict)
     recorded, owner, is_new = _record(found, message)
+    if not is_new:  # It was recorded while this waited for the lock, and then nothing may be learned.
+        raise ConcurrentChange
     return {**recorded, "contact": owner, **outcome}, is_new
 
 
