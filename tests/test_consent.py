@@ -201,6 +201,7 @@ def heard(contact: dict[str, Any], word: tuple[bool, int, str]) -> dict[str, Any
     return {**contact, **with_consent(contact, fields, source)}
 
 
+@settings(deadline=None)
 @given(steps=st.lists(words, max_size=6), data=st.data())
 def test_words_in_any_order_and_on_any_of_merged_contacts_end_the_same(
     steps: list[tuple[bool, int, str]], data: st.DataObject
@@ -217,6 +218,7 @@ def test_words_in_any_order_and_on_any_of_merged_contacts_end_the_same(
     assert ends[0] == ends[1]
 
 
+@settings(deadline=None)
 @given(steps=st.lists(words, max_size=6))
 def test_opt_out_is_taken_back_only_by_a_newer_word_of_the_person_or_the_staff(
     steps: list[tuple[bool, int, str]],
@@ -241,7 +243,7 @@ def test_import_without_time_allows_nothing_and_sent_again_changes_nothing() -> 
 requests = st.tuples(st.sampled_from([*SAYING]), st.booleans(), st.integers(0, 3))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(requests, min_size=1, max_size=4), data=st.data())
 def test_requests_in_any_order_before_and_after_merges_end_the_same(
     caller: Caller, steps: list[tuple[str, bool, int]], data: st.DataObject
@@ -266,7 +268,7 @@ def merge(caller: Caller, survivor: dict[str, Any], source: dict[str, Any], **bo
     return answer.data
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     first=st.lists(st.none() | st.tuples(st.booleans(), st.integers(0, 3)), min_size=4, max_size=4),
     order=st.permutations([1, 2, 3]),

@@ -8,7 +8,7 @@ from helpers.examples import ACCOUNT
 from helpers.queries import count_queries
 
 from contacts_service.contacts.tables import Contact
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 
 LAST = {"next_cursor": None}
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -16,7 +16,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 def set_times(contact_id: str, *, created: int, last_message: int | None) -> None:
     """Set a contact's times to so many minutes after START, past the service."""
-    with database.connection_context():
+    with reading():
         Contact.update(
             created_at=START + timedelta(minutes=created),
             last_message_at=None if last_message is None else START + timedelta(minutes=last_message),
@@ -118,7 +118,7 @@ def test_page_is_read_from_an_index_without_sorting(app: Flask, caller: Caller, 
         with count_queries() as queries:
             app.test_client().get(f"/api/contacts{query}")
         [page] = [record.msg for record in queries.get_queries() if "ORDER BY" in record.msg[0]]
-        with database.connection_context(), database.atomic():
+        with reading(), database.atomic():
             if kind == "postgresql":
                 # PostgreSQL prefers a scan for so small a table; the test is whether an index can replace the sort.
                 database.execute_sql("ANALYZE contact")

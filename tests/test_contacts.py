@@ -8,7 +8,7 @@ from flask import Flask
 from helpers.caller import UUID, Caller
 from helpers.examples import ACCOUNT, OTHER_ACCOUNT, UNKNOWN_ID, USER
 
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 
 
 def test_create_returns_the_contact_and_its_location(caller: Caller) -> None:
@@ -104,7 +104,7 @@ def test_every_write_stores_times_in_the_same_format(caller: Caller, kind: str) 
     contact = caller.create()
     caller.put(f"/api/contacts/{contact['id']}", {"name": "x"})
     caller.put(f"/api/contacts/{contact['id']}/assign", {"user_id": None})
-    with database.connection_context():
+    with reading():
         [row] = database.execute_sql("SELECT created_at, updated_at FROM contact").fetchall()
     if kind == "sqlite":
         assert [re.sub("[0-9]", "0", text) for text in row] == ["0000-00-00T00:00:00.000000Z"] * 2

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import psycopg
@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from helpers import whole_service
+from helpers.application import start
 from helpers.caller import Caller
 from helpers.databases import KINDS, Databases, sqlite_file, wait_for_open_transactions
 from helpers.messages import message
@@ -21,41 +22,40 @@ from helpers.recomputation import contradictions
 from helpers.service import ROOT
 from helpers.whole_service import SAID_ONCE, answers, fill
 
-from contacts_service.app import create_app, prepare
 from contacts_service.contacts.tables import ChangeFeed, ContactCount
 from contacts_service.db import copy
 from contacts_service.db.database import close_connection, database, reading
-from contacts_service.settings import Settings
 
 DERIVED = {ContactCount, ChangeFeed}
 """Tables whose rows are not those of the source."""
 
 
-def start(url: str, key: str | None = None) -> Caller:
-    """The service on a database, in this process."""
-    close_connection()
-    application = create_app(Settings(database_url=url))
-    prepare(application)
-    return Caller(application, key)
+class Moved(NamedTuple):
+    """A database with rows in every table, which only copies read."""
+
+    url: str
+    key: str | None
+    answers: dict[str, tuple[bytes, str | None]]
+    rows: dict[str, list[str]]
 
 
 @pytest.fixture(scope="session")
-def moved(kind: str, databases: Databases, shared_app: object) -> tuple[str, str | None]:  # noqa: ARG001 - Opens one.
-    """The URL of a database with rows in every table, which only copies read, and a key."""
+def moved(kind: str, databases: Databases, shared_app: object) -> Moved:  # noqa: ARG001 - Opens one.
     url = databases.create(kind)
-    key = fill(start(url).app).key
+    caller = fill(start(url))
+    found = Moved(url, caller.key, answers(caller), all_rows())
     close_connection()
-    return url, key
+    return found
 
 
 @pytest.fixture
-def source(moved: tuple[str, str | None], app: Flask) -> str:  # noqa: ARG001 - app restores the connection.
-    return moved[0]
+def source(moved: Moved, app: Flask) -> str:  # noqa: ARG001 - app restores the connection.
+    return moved.url
 
 
 @pytest.fixture
-def key(moved: tuple[str, str | None]) -> str | None:
-    return moved[1]
+def key(moved: Moved) -> str | None:
+    return moved.key
 
 
 @pytest.fixture(params=KINDS)
@@ -64,7 +64,7 @@ def target(request: pytest.FixtureRequest, databases: Databases) -> str:
 
 
 def run_copy(source: str, target: str) -> Result:
-    return start(source).app.test_cli_runner().invoke(args=["db", "copy", "--to", target])
+    return start(source).test_cli_runner().invoke(args=["db", "copy", "--to", target])
 
 
 def all_rows() -> dict[str, list[str]]:
@@ -99,13 +99,10 @@ def walk(caller: Caller) -> dict[str, Any]:
     return {**{item["id"]: item["contact"] for item in page["items"]}, "next": page["next"]}
 
 
-def test_everything_is_as_it_was_before_the_move(
-    source: str, key: str | None, target: str, databases: Databases
-) -> None:
+def test_everything_is_as_it_was_before_the_move(source: str, moved: Moved, target: str, databases: Databases) -> None:
     contradicting = contradictions(source)
-    old = start(source, key)
-    before, rows, copied = answers(old), all_rows(), walk(old)
-    assert not [name for name, found in rows.items() if not found], "helpers/whole_service.py fills every table"
+    copied = walk(Caller(start(source), moved.key))
+    assert [*moved.rows.values()].count([]) == 0, "helpers/whole_service.py fills every table"
     with reading():
         tables = {table for table, _ in copy._KINDS[database.kind].list_columns(database.obj)}  # noqa: SLF001
     models = {model._meta.table_name for model in whole_service.tables()}  # noqa: SLF001 - Peewee's documented place.
@@ -114,9 +111,9 @@ def test_everything_is_as_it_was_before_the_move(
     assert done.exit_code == 0, done.output
     assert done.stdout == "Everything is copied and checked. Readers of the change feed begin again.\n"
     assert "Warning" not in done.stderr
-    new = start(target, key)
-    assert all_rows() == rows
-    assert answers(new) == before
+    new = Caller(start(target), moved.key)
+    assert all_rows() == moved.rows
+    assert answers(new) == moved.answers
     assert new.get("/api/changes", after=copied.pop("next")).code == "token_expired"
     assert walk(new).items() >= copied.items()
     close_connection()
@@ -129,7 +126,7 @@ def test_everything_is_as_it_was_before_the_move(
 def test_service_works_on_after_the_move(source: str, key: str | None, target: str) -> None:
     """Keys of rows go on, triggers write again, and what is half done is finished."""
     assert run_copy(source, target).exit_code == 0
-    new = start(target, key)
+    new = Caller(start(target), key)
     total = new.get("/api/contacts").data["total"]
     token = walk(new)["next"]
     replayed = new.post("/api/contacts", {"phone_number": "+1999999990", "bsuid": "US.1"}, SAID_ONCE)
@@ -181,8 +178,7 @@ app.test_cli_runner().invoke(args=["db", "copy", "--to", TARGET])
 
 
 @pytest.mark.processes
-def test_killed_copy_leaves_nothing_and_can_be_repeated(source: str, key: str | None, target: str) -> None:
-    before, rows = answers(start(source, key)), all_rows()
+def test_killed_copy_leaves_nothing_and_can_be_repeated(source: str, moved: Moved, target: str) -> None:
     for stage in ("Copying", "Checking"):
         script = KILLED.replace("STAGE", repr(stage)).replace("TARGET", repr(target))
         environment = {**os.environ, "DATABASE_URL": source}
@@ -192,8 +188,8 @@ def test_killed_copy_leaves_nothing_and_can_be_repeated(source: str, key: str | 
         start(target)
         assert not any(all_rows().values()), "the service on it has everything or nothing"
     assert run_copy(source, target).exit_code == 0
-    assert answers(start(target, key)) == before
-    assert all_rows() == rows
+    assert answers(Caller(start(target), moved.key)) == moved.answers
+    assert all_rows() == moved.rows
 
 
 def test_copy_is_of_one_moment_and_warns_of_what_was_written_since(
@@ -201,7 +197,7 @@ def test_copy_is_of_one_moment_and_warns_of_what_was_written_since(
 ) -> None:
     assert app, "the fixture restores the connection"
     source = databases.create(kind)
-    caller = start(source)
+    caller = Caller(start(source))
     contact = caller.create()["id"]
     caller.post(f"/api/contacts/{contact}/messages", message())
     rows = all_rows()
@@ -246,7 +242,7 @@ def test_copy_that_differs_is_refused(source: str, target: str, monkeypatch: pyt
 
 
 def test_target_that_holds_anything_is_refused_and_stays_as_it_is(source: str, target: str) -> None:
-    start(target).create()
+    Caller(start(target)).create()
     kept = all_rows()
     done = run_copy(source, target)
     assert done.stderr.splitlines()[-1] == "Error: The target is not empty: it has rows in table contact."

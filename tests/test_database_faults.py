@@ -87,10 +87,11 @@ def test_read_only_database_is_503_for_writes_only(kind: str, url: str, caller: 
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_replaced_sqlite_file_is_the_one_written_to(url: str, caller: Caller, tmp_path: Path) -> None:
+def test_replaced_sqlite_file_is_the_one_written_to(url: str, caller: Caller) -> None:
     """Writes over a connection to a deleted file would be lost."""
     caller.create()
-    with reading(), sqlite3.connect(tmp_path / "backup.db") as backup:
+    put_aside = sqlite_file(url).with_suffix(".backup")
+    with reading(), sqlite3.connect(put_aside) as backup:
         database.connection().backup(backup)
     backup.close()
     caller.create("+19998887777")
@@ -98,7 +99,7 @@ def test_replaced_sqlite_file_is_the_one_written_to(url: str, caller: Caller, tm
         Path(f"{sqlite_file(url)}{name}").unlink()
     assert is_unavailable(caller.get("/api/contacts")), "no new file is created"
     assert is_unavailable(caller.get("/readyz"))
-    (tmp_path / "backup.db").rename(sqlite_file(url))
+    put_aside.rename(sqlite_file(url))
     assert caller.get("/readyz").status == 200
     assert caller.get("/api/contacts").data["total"] == 1
     caller.create("+17776665555")

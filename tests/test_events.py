@@ -10,7 +10,7 @@ from helpers.examples import ACCOUNT, FLOW_ID, OTHER_USER, UNKNOWN_ID, USER
 from helpers.keys import make_key
 from helpers.messages import message
 
-from contacts_service.db.database import database, writing
+from contacts_service.db.database import database, reading, writing
 from schemas.contacts import ContactUpdate
 
 NUMBER = "+1234567890"
@@ -246,7 +246,7 @@ def test_events_are_read_newest_first_in_pages(caller: Caller) -> None:
     assert caller.get(f"/api/contacts/{UNKNOWN_ID}/events").code == "contact_not_found"
     caller.delete(f"/api/contacts/{contact}")
     assert caller.get(path).code == "contact_not_found"
-    with database.connection_context():
+    with reading():
         left = database.execute_sql("SELECT count(*) FROM contact_event").fetchone()
     assert left == (1,), "events go with their contact"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contacts_service.contacts.tables import Contact
 from contacts_service.contacts.use_cases import create_contact, update_contact
-from contacts_service.db.database import database, reading
+from contacts_service.db.database import reading
 from contacts_service.transfer import export_queries, use_cases
 from contacts_service.transfer.cells import protect, unprotect
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
@@ -183,7 +183,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contacts=st.lists(CONTACT, min_size=1, max_size=6))
 def test_what_was_exported_is_imported_and_exported_the_same(
     app: Flask, file_format: str, contacts: list[dict[str, Any]]
@@ -199,7 +199,7 @@ def test_what_was_exported_is_imported_and_exported_the_same(
             return without_own(rows(text.decode()))
         return without_own([json.loads(line) for line in text.decode().split("\n")[:-1]])
 
-    with database.connection_context():
+    with reading():
         Contact.delete().execute()
     taken = set()
     for number, drawn in enumerate(contacts):
@@ -221,7 +221,7 @@ def test_what_was_exported_is_imported_and_exported_the_same(
         file_type(io.BytesIO(first)), lambda *each: rejected.append(each), allowed_accounts=None
     )
     assert (again["unchanged"], rejected) == (len(contacts), []), "an import of what is there changes nothing"
-    with database.connection_context():
+    with reading():
         Contact.delete().execute()
     use_cases.import_contacts(file_type(io.BytesIO(first)), reject, allowed_accounts=None)
     assert not rejected

@@ -136,7 +136,7 @@ def test_any_combination_of_filters_lists_what_a_plain_filter_chooses(
         query, sort, limit = (
             random_query(chance),
             chance.choice(["recent", "created", "-created"]),
-            chance.choice([3, 7]),
+            chance.choice([5, 11]),
         )
         for accounts, limited in zip(keys, callers, strict=True):
             if accounts and query.get("account_id", ACCOUNT) not in accounts:

@@ -8,7 +8,7 @@ from helpers.caller import Caller
 from helpers.examples import ACCOUNT
 from helpers.queries import count_queries
 
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 
 RANGES = {"contact_created", "contact_account_created", "contact_recent"}
 DAY = "2024-01-01T00:00:00Z"
@@ -20,7 +20,7 @@ def plans_of(app: Flask, kind: str, query: dict[str, str]) -> list[str]:
         assert app.test_client().get("/api/contacts", query_string=query).status_code == 200
     sent = [record.msg for record in queries.get_queries()]
     plans = []
-    with database.connection_context(), database.atomic():
+    with reading(), database.atomic():
         if kind == "postgresql":
             database.execute_sql(
                 "ANALYZE contact, contact_metadata"

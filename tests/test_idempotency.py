@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from contacts_service.app import create_app, prepare
 from contacts_service.contacts import use_cases, writes
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 from contacts_service.errors import Unavailable
 from contacts_service.settings import Settings
 from contacts_service.web import idempotency
@@ -39,7 +39,7 @@ def send(caller: Caller, path: str = "/api/contacts", body: object = BODY, key: 
 
 
 def count_stored() -> int:
-    with database.connection_context():
+    with reading():
         return StoredResponse.select().count()
 
 
@@ -150,7 +150,7 @@ def test_effect_and_stored_response_commit_together(app: Flask, monkeypatch: pyt
 def test_stored_response_expires_after_24_hours_and_is_removed_by_later_requests(caller: Caller) -> None:
     for number in range(15):
         send(caller, body={"phone_number": f"+12345678{number:02}"}, key=f"old {number}")
-    with database.connection_context():
+    with reading():
         StoredResponse.update(created_at=datetime.now(UTC) - timedelta(hours=24)).execute()
     refused = send(caller, body={"phone_number": "+1234567800"}, key="old 0")
     assert (refused.status, refused.code) == (409, "contact_exists"), "the request was executed again"
@@ -158,7 +158,7 @@ def test_stored_response_expires_after_24_hours_and_is_removed_by_later_requests
     assert count_stored() == 5, "the ten oldest were removed, and the new response replaced the expired one"
     send(caller, body={"phone_number": "+19998887777"}, key="new")
     assert count_stored() == 2
-    with database.connection_context():
+    with reading():
         StoredResponse.update(created_at=datetime.now(UTC) - timedelta(hours=23, minutes=59)).execute()
     assert send(caller, body={"phone_number": "+19998887777"}, key="new").headers["Idempotent-Replayed"] == "true"
 
@@ -168,7 +168,7 @@ def test_deleting_a_contact_empties_its_stored_responses(caller: Caller) -> None
     contact = send(caller).data["id"]
     send(caller, f"/api/contacts/{contact}/messages", MESSAGE, "message")
     caller.delete(f"/api/contacts/{contact}")
-    with database.connection_context():
+    with reading():
         rows = str(list(StoredResponse.select().dicts()))
     for personal in ("John Doe", "1234567890", "hello"):
         assert personal not in rows
@@ -206,7 +206,7 @@ def test_retry_during_the_first_attempt_is_409_or_503(kind: str, databases: Data
     prepare(application)
     caller = Caller(application)
     first = send(caller)
-    with database.connection_context():
+    with reading():
         [key] = [row.key for row in StoredResponse.select()]
     if kind == "postgresql":
         with psycopg.connect(url) as running:
@@ -223,11 +223,11 @@ def test_retry_during_the_first_attempt_is_409_or_503(kind: str, databases: Data
     assert send(caller).body == first.body
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), min_size=1, max_size=12))
 def test_first_request_of_a_key_decides(app: Flask, requests: list[tuple[str, int]]) -> None:
     caller = Caller(app)
-    with database.connection_context():
+    with reading():
         StoredResponse.delete().execute()
     for contact in caller.get("/api/contacts").data["items"]:
         caller.delete(f"/api/contacts/{contact['id']}")
@@ -261,7 +261,7 @@ def test_stored_412_is_emptied_with_its_contact(caller: Caller) -> None:
     assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).body == refused.body
     caller.delete(f"/api/contacts/{contact}")
     assert caller.request("POST", f"/api/contacts/{contact}/mark-read", headers=headers).status == 404
-    with database.connection_context():
+    with reading():
         assert "John Doe" not in str(list(StoredResponse.select().dicts()))
 
 
@@ -285,7 +285,7 @@ def test_412_stored_while_its_contact_is_deleted_tells_nothing_of_it(
     headers = {**KEY, "If-Match": '"99"'}
     assert caller.request("POST", f"{contact}/mark-read", headers=headers).status == 412
     deletion.join()
-    with database.connection_context():
+    with reading():
         assert "John Doe" not in str(list(StoredResponse.select().dicts()))
     assert caller.request("POST", f"{contact}/mark-read", headers=headers).status == 404
 
@@ -306,7 +306,7 @@ def test_412_of_a_contact_deleted_before_it_is_stored_is_404(app: Flask, monkeyp
     headers = {**KEY, "If-Match": '"99"'}
     for _ in range(2):
         assert caller.request("POST", f"{contact}/mark-read", headers=headers).status == 404
-    with database.connection_context():
+    with reading():
         assert "John Doe" not in str(list(StoredResponse.select().dicts()))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import ContactIdentifier
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 
 NUMBER, OTHER_NUMBER = "+1234567890", "+1234567891"
 BSUID, NEW_BSUID = "US.13491208655302741918", "US.24502319766413852029"
@@ -412,7 +412,7 @@ def test_contact_lookup_reads_only_the_identifiers(app: Flask, identity: dict[st
         assert Caller(app).post("/api/contacts/resolve", {**identity, "account_id": account}).status == 201
     [lookup] = [record.msg for record in queries.get_queries() if " IN (SELECT " in record.msg[0]]
     sql, parameters = lookup
-    with database.connection_context():
+    with reading():
         plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     searched = [step for step in plan if "contact_identifier" in step or " t2 " in step]
     assert len(searched) == len(identity)
@@ -437,7 +437,7 @@ def test_identifiers_are_seen_first_and_last_by_the_times_of_messages(app: Flask
     times = []
     for number, second in enumerate((0, 60, day + 5, day + 60, 60)):
         receive(caller, number, second=second, bsuid=BSUID)
-        with database.connection_context():
+        with reading():
             [seen] = ContactIdentifier.select().dicts()
         times.append([(seen[name] - START).total_seconds() for name in ("first_seen_at", "last_seen_at")])
     assert times == [[0, 0], [0, 0], [0, day + 5], [0, day + 5], [0, day + 5]]

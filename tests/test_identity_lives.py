@@ -10,7 +10,7 @@ from helpers.messages import message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contacts_service.db.database import database
+from contacts_service.db.database import database, reading
 
 NUMBERS = ["+5511987654321", "+5521912345678"]
 SAME_NUMBER = "+551187654321"  # In its other form.
@@ -74,7 +74,7 @@ def recorded(caller: Caller, account: str) -> list[str]:
     return sorted(each["wa_message_id"] for history in histories for each in history.data["items"])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=st.lists(st.integers(0, len(LIFE) - 1), min_size=2, max_size=20),
     on_conflict=st.sampled_from(["report", "merge"]),
@@ -92,7 +92,7 @@ def test_every_message_is_recorded_once_and_in_the_end_there_is_one_contact(
     assert recorded(caller, account) == expected
     unread = [number for number in {*events} if LIFE[number][0] == "incoming"]
     assert contact["unread_count"] == len(unread)
-    with database.connection_context():
+    with reading():
         assert_identifiers_are_shown(database.connection())
 
 

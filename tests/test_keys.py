@@ -14,7 +14,7 @@ from helpers.examples import ACCOUNT
 from helpers.keys import make_key
 from helpers.service import run_flask, serve, status_of
 
-from contacts_service.db.database import database
+from contacts_service.db.database import reading
 from contacts_service.errors import Unauthenticated
 from contacts_service.keys import keyring as keyring_module
 from contacts_service.keys.keyring import Keyring
@@ -92,7 +92,7 @@ def test_only_a_hash_of_the_key_is_stored(app: Flask) -> None:
     assert app
     key = create_key("reader", scopes=READ)
     _, prefix, secret = key.split("_", 2)
-    with database.connection_context():
+    with reading():
         [row] = ApiKey.select().tuples()
     assert secret not in str(row)
     assert hashlib.sha256(secret.encode()).hexdigest() in row

@@ -10,7 +10,7 @@ from helpers.keys import make_key
 from helpers.messages import message
 
 from contacts_service.contacts.tables import ContactMerge
-from contacts_service.db.database import database
+from contacts_service.db.database import reading
 from contacts_service.web.stored_responses import StoredResponse
 
 NUMBER, OTHER_NUMBER = "+1234567890", "+1234567891"
@@ -195,7 +195,7 @@ def test_ended_contact_is_404_when_its_survivor_is_deleted(caller: Caller) -> No
     assert caller.delete(f"/api/contacts/{third}").status == 200
     for ended in (first, second, third):
         assert caller.get(f"/api/contacts/{ended}").status == 404
-    with database.connection_context():
+    with reading():
         assert ContactMerge.select().count() == 0, "the snapshots went too"
 
 
@@ -205,7 +205,7 @@ def test_answers_kept_of_the_source_go_with_the_survivor(caller: Caller) -> None
     source = caller.post("/api/contacts", {"phone_number": OTHER_NUMBER, "name": "Secret"}, key).data["id"]
     merge(caller, survivor, source)
     caller.delete(f"/api/contacts/{survivor}")
-    with database.connection_context():
+    with reading():
         assert [stored.body for stored in StoredResponse.select()] == [None]
 
 

@@ -234,7 +234,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrived=arrivals, shuffle=st.randoms(use_true_random=False))
 def test_messages_in_any_order_and_repeated_end_the_same(
     caller: Caller, arrived: list[dict[str, Any]], shuffle: random.Random

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import uuid_utils
 from flask import Flask
+from helpers.application import start
 from helpers.caller import Caller
 from helpers.databases import Databases
 from helpers.messages import message
@@ -98,9 +99,7 @@ def test_settings_of_the_role_change_no_answer(
 ) -> None:
     assert app, "the fixture restores the connection"
     url = role_url(**settings)
-    odd = create_app(Settings(database_url=reached(url)))
-    prepare(odd)
-    caller = Caller(odd)
+    caller = Caller(start(reached(url)))
     assert caller.get("/readyz").status == 200
     created = caller.create(name="王芳")
     found = caller.get(f"/api/contacts/{created['id']}").data

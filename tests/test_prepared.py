@@ -118,7 +118,7 @@ def test_columns_without_a_conversion_of_ours_are_converted_by_their_field() -> 
     class Birthday(BaseModel):
         born = DateField()
 
-    with database.connection_context(), database.atomic() as transaction:
+    with reading(), database.atomic() as transaction:
         database.create_tables([Birthday])
         Birthday.insert(born=date(2000, 2, 29)).execute()
         assert prepared(lambda: Birthday.select(Birthday.born), one=True)() == {"born": date(2000, 2, 29)}
@@ -132,7 +132,7 @@ def test_prepared_values_are_converted_by_their_columns() -> None:
         return Contact.update(columns_of(Contact, changes)).where(Contact.name == name).returning(Contact.tags)
 
     moment = datetime(2024, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
-    with database.connection_context():
+    with reading():
         assert (
             change("Ann", {"tags": ["a", "b"], "last_message_at": moment, "username": None})[0]["tags"] == '["a","b"]'
         )

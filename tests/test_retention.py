@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contacts_service.contacts.tables import Contact, ContactMerge
-from contacts_service.db.database import database
+from contacts_service.db.database import reading
 from contacts_service.messages.preview import preview_of
 from contacts_service.messages.tables import Message
 from contacts_service.messages.use_cases import NOT_SHOWN, shown_of_messages
@@ -76,7 +76,7 @@ def test_sessions_go_by_their_last_change(app: Flask, caller: Caller) -> None:
     contact_id = caller.create()["id"]
     for _ in range(3):
         caller.put(f"/api/contacts/{contact_id}/session-data", {"session_data": {"a": 1}})
-    with database.connection_context():
+    with reading():
         first, second, _ = Session.select().order_by(Session.pk)
         long_ago = datetime.now(UTC) - timedelta(days=91)
         Session.update(updated_at=long_ago, created_at=long_ago).where(Session.pk == first.pk).execute()
@@ -118,7 +118,7 @@ messages = st.lists(
 
 
 @given(own=messages, sources=messages, read_at=st.integers(0, 6), content_only=st.booleans(), is_chained=st.booleans())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_contacts_show_what_follows_from_their_messages_also_after_undo(  # noqa: PLR0913
     app: Flask, own: Any, sources: Any, read_at: int, *, content_only: bool, is_chained: bool
 ) -> None:
@@ -148,7 +148,7 @@ def test_contacts_show_what_follows_from_their_messages_also_after_undo(  # noqa
 
 
 def require_consistent(contact_id: str) -> None:
-    with database.connection_context():
+    with reading():
         contact = Contact.get(Contact.id == contact_id)
         assert {name: getattr(contact, name) for name in shown_of_messages(contact.pk)} == shown_of_messages(contact.pk)
         kept = [*Message.select().where(Message.contact == contact.pk)]

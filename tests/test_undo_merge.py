@@ -15,7 +15,7 @@ from test_merging import BSUID, NUMBER, OTHER_BSUID, OTHER_NUMBER, history, merg
 from contacts_service.contacts import writes
 from contacts_service.contacts.merging import UNDO_WINDOW
 from contacts_service.contacts.tables import Contact, ContactIdentifier, ContactMerge
-from contacts_service.db.database import database
+from contacts_service.db.database import reading
 
 numbers = itertools.count(1)
 """Examples of a property share a database, where an identifier may be taken once."""
@@ -32,7 +32,7 @@ def shown(caller: Caller, *contacts: str) -> list[Any]:
         path = f"/api/contacts/{contact}"
         found.append(without_times(caller.get(path).data))
         found += [caller.get(f"{path}{part}").data for part in ("/messages", "/sessions", "/session-data", "/merges")]
-        with database.connection_context():
+        with reading():
             columns = (ContactIdentifier.kind, ContactIdentifier.value, ContactIdentifier.current)
             columns += (ContactIdentifier.said_at, ContactIdentifier.replaced_in)
             identifiers = ContactIdentifier.select(*columns).join(Contact).where(Contact.id == contact)
@@ -110,7 +110,7 @@ def create(caller: Caller, person: dict[str, Any]) -> str:
     return contact
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=people, second=people, third=people)
 def test_merge_undone_at_once_leaves_everything_as_it_was(
     caller: Caller, first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]
@@ -276,13 +276,13 @@ def test_merge_is_final_after_thirty_days(caller: Caller, *, is_forgotten: bool)
     """The snapshot goes with the next merge of any contacts."""
     survivor, source = two_contacts(caller)
     merge(caller, survivor, source)
-    with database.connection_context():
+    with reading():
         [made] = ContactMerge.select()
         ContactMerge.update(at=made.at - UNDO_WINDOW - timedelta(seconds=1)).execute()
     if is_forgotten:
         others = [caller.create(f"+123456789{number}")["id"] for number in (8, 9)]
         assert merge(caller, *others).status == 200
-    with database.connection_context():
+    with reading():
         assert (ContactMerge.get(ContactMerge.source_id == source).snapshot is None) == is_forgotten
     refused = undo(caller, survivor, source)
     assert (refused.status, refused.code) == (409, "merge_final")

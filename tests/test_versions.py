@@ -9,7 +9,7 @@ from helpers.examples import FLOW_ID, UNKNOWN_ID
 from helpers.service import Service, call
 
 from contacts_service.contacts.tables import Contact
-from contacts_service.db.database import database
+from contacts_service.db.database import reading
 
 FLOW = f"/api/flows/{FLOW_ID}"
 PANEL = {"name": "Support", "panel_config": {"sections": []}}
@@ -60,7 +60,7 @@ def test_etag_changes_when_the_service_window_closes(caller: Caller, contact: st
     caller.post(f"{contact}/messages", message)
     opened = caller.get(contact)
     assert (opened.data["service_window_open"], opened.headers["ETag"]) == (True, '"2-open"')
-    with database.connection_context():
+    with reading():
         yesterday = datetime.now(UTC) - timedelta(hours=24)
         Contact.update(last_inbound_at=yesterday).execute()
     closed = caller.request("GET", contact, headers={"If-None-Match": '"2-open"'})

@@ -10,7 +10,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from peewee import Case
+from peewee import Case, NodeList, fn
 
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import (
@@ -24,7 +24,22 @@ from contacts_service.contacts.tables import (
     ContactIdentifier,
 )
 from contacts_service.db.database import ConcurrentChange, database
+from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, columns_of, prepared
+
+# A lookup for each: without statistics the planner would rather read all identifiers of the account.
+_FIND_KEYS = {
+    kind: f"""
+SELECT kinds.key, given.value, (
+    SELECT contact_id FROM contact_identifier
+    WHERE account = {parameter} AND kind = kinds.key AND contact_identifier.value = given.value
+) FROM json_each(CAST({parameter} AS {json})) AS kinds, {elements}(kinds.value) AS given{columns}
+"""  # noqa: S608  # nosec B608 - All names are our own.
+    for kind, parameter, json, elements, columns in (
+        ("sqlite", "?", "text", "json_each", ""),
+        ("postgresql", "%s", "json", "json_array_elements_text", "(value)"),
+    )
+}
 
 
 class IdentifierTaken(ConcurrentChange):
@@ -76,6 +91,27 @@ def find_owners(account: Any, values: list[list[Any]]) -> Any:
     """Read which of the identifiers are whose: kind, value, current, key and id of the contact."""
     columns = (ContactIdentifier.kind, ContactIdentifier.value, ContactIdentifier.current, Contact.pk, Contact.id)
     return ContactIdentifier.select(*columns).join(Contact).where(_any_of(account, values)).order_by(Contact.pk)
+
+
+def find_keys(account: str, values: dict[str, list[str]]) -> dict[Identifier, int]:
+    """Read whose of many identifiers, given by kind, are: the keys of contacts."""
+    rows = database.execute_sql(_FIND_KEYS[database.kind], (account, JSONText.of(values)))
+    return {Identifier(kind, value): pk for kind, value, pk in rows.fetchall() if pk is not None}
+
+
+@prepared(one=True, replan=True)
+def measure_metadata(keys: Any) -> Any:
+    """Add up the bytes of the metadata of contacts, given by a JSON array of their keys."""
+    size = fn.SUM(database.byte_length(Contact.metadata)).alias("bytes")
+    return Contact.select(size).where(NodeList((Contact.pk, *database.keys_of(keys))))
+
+
+@prepared(replan=True)
+def lock_by_keys(keys: Any, locks: Any) -> Any:
+    """Read contacts as ``lock_owners`` does, given by a JSON array of their keys."""
+    contacts = Contact.select(*INTERNAL_COLUMNS, *ALL_COLUMNS).where(NodeList((Contact.pk, *database.keys_of(keys))))
+    contacts = contacts.order_by(Contact.pk)
+    return database.locked(contacts) if locks else contacts
 
 
 @prepared

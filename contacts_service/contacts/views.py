@@ -13,14 +13,20 @@ from contacts_service.web.etags import expected_versions, success_with_etag
 from contacts_service.web.parser import read_path_text
 from schemas.contact_bulk import BulkResult, ContactBulk
 from schemas.contact_list import ContactListQuery, ContactPage
-from schemas.contacts import Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate, tag_field
+from schemas.contacts import TAG_PATTERN, Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate, tag_field
 from schemas.events import EventList, EventsQuery
 from schemas.examples import CONTACT_ID
 from schemas.identity import ContactResolve, ResolvedContact
 
 blueprint = Blueprint("contacts", __name__, url_prefix="/api/contacts", description="The people a business talks to.")
 
-TAG = {"name": "tag", "in": "path", "description": "The tag, percent-encoded.", "example": "vip"}
+TAG = {
+    "name": "tag",
+    "in": "path",
+    "description": "The tag, percent-encoded.",
+    "schema": {"type": "string", "maxLength": 50, "pattern": f"^{TAG_PATTERN}$"},
+    "example": "vip",
+}
 LOCATION = {"Location": {"schema": {"type": "string"}, "example": f"/api/contacts/{CONTACT_ID}"}}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
-from peewee import BigAutoField, BigIntegerField, IntegerField, TextField
+from peewee import SQL, BigAutoField, BigIntegerField, IntegerField, TextField
 
 from contacts_service.db.bulkhead import Bulkhead
 from contacts_service.db.fields import IdField, JSONText, JSONTextField, OrderedTextField
@@ -84,6 +84,10 @@ class Backend:
     def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Insert many rows, whose values are as the database wants them."""
         raise NotImplementedError
+
+    def keys_of(self, array: Any) -> tuple[Any, ...]:
+        """End of a condition: what stands before it is among the numbers of a JSON array."""
+        return SQL("IN (SELECT value FROM json_each("), array, SQL("))")
 
     def try_lock_key(self, key: str) -> bool:  # noqa: ARG002
         """Hold this key until the transaction ends, or return False if another transaction holds it."""

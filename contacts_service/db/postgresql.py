@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import psycopg
-from peewee import BooleanField, PostgresqlDatabase, fn
+from peewee import SQL, BooleanField, PostgresqlDatabase, fn
 
 from contacts_service.db.backend import Backend
 from contacts_service.db.fields import UtcDateTimeField
@@ -219,6 +219,10 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         with self.connection().cursor() as cursor, cursor.copy(sql) as copy:
             for row in rows:
                 copy.write_row(row)
+
+    def keys_of(self, array: Any) -> tuple[Any, ...]:
+        """As an array, of which the planner expects few."""
+        return SQL("= ANY(ARRAY(SELECT CAST(json_array_elements_text(CAST("), array, SQL("AS json)) AS bigint)))")
 
     def try_lock_key(self, key: str) -> bool:
         """Take an advisory lock if it is free."""

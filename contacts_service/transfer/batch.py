@@ -5,14 +5,14 @@ identifiers are inserted in the order of kind and value; see ``identifiers``.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.filters import INDEXES
-from contacts_service.contacts.identifiers import Identifier, find_owners, lock_owners
+from contacts_service.contacts.identifiers import Identifier, find_keys, lock_by_keys, measure_metadata
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
 from contacts_service.contacts.metadata_terms import terms_of
 from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT, Contact
@@ -26,12 +26,14 @@ from contacts_service.errors import ContactUnidentified, DocumentTooLarge, Inval
 from contacts_service.transfer.scratch import Scratch
 
 _MAX_CHANGED = 100  # Contacts, each with queries of its own; those that are new are inserted together.
+_MAX_READ = 8 * 1024 * 1024  # Bytes of the metadata of the contacts that rows find.
 _PUBLIC = [column.name for column in ALL_COLUMNS]
 _NAMES_OF_MATCHES = {"previous_bsuid": "bsuid", "phone_variant": "phone_number"}
 _INSERTED = [
     *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
     *("tags", "marketing_opt_out", "marketing_opt_out_source", "metadata", "search_text", "unread_count", "version"),
 ]
+_LAST = ("changed_by", "on_behalf_of", "change_seq")
 _TIMES = ("marketing_opt_out_at", "created_at", "updated_at")
 _WRITE_TIME = Contact.created_at.db_value
 
@@ -57,6 +59,10 @@ class Options(NamedTuple):
     on_match: str
 
 
+class _TooLarge(ConcurrentChange):
+    """The contacts of the rows have much metadata: the next attempt is about fewer rows."""
+
+
 class _Rejected(Exception):
     def __init__(self, errors: Errors) -> None:
         super().__init__()
@@ -66,8 +72,9 @@ class _Rejected(Exception):
 class Batch:
     """The contacts that the rows of a batch are about, as the rows before have left them."""
 
-    def __init__(self, options: Options, scratch: Scratch | None = None) -> None:
+    def __init__(self, options: Options, on_wait: Callable[[], object], scratch: Scratch | None = None) -> None:
         self._options = options
+        self._on_wait = on_wait
         self._scratch = scratch
         self._owners: dict[str | None, Owners] = {}
         self._new: dict[int, dict[str, Any]] = {}
@@ -106,20 +113,30 @@ class Batch:
         for row, said in zip(rows, statements, strict=True):
             with suppress(_Rejected):
                 account_id = self._account_of(row)
-                for values, more in zip(wanted[account_id], said.identifiers, strict=True):
-                    values.update(dict.fromkeys(more))
+                for known, more in zip(wanted[account_id], said.identifiers, strict=True):
+                    known.update(dict.fromkeys(more))
                 if len(said.phone_forms) > 1:
                     variants.add(f"{account_id}/{min(said.phone_forms)}")
         if variants and self._scratch is None:  # As identity does for one.
             database.lock_key(*sorted(variants))
+        size = 0
         for account_id in sorted(wanted, key=str):
-            self._owners[account_id] = owners = {}
-            account, padded = account_id or NO_ACCOUNT, [_padded([*each]) for each in wanted[account_id]]
-            contacts = {each["pk"]: each for each in lock_owners(account, padded, None, self._scratch is None)}
-            for owner in find_owners(account, padded) if contacts else ():
-                if owner["pk"] not in contacts:
-                    raise ConcurrentChange
-                owners[Identifier(owner["kind"], owner["value"])] = Owner(contacts[owner["pk"]], owner["current"])
+            account = account_id or NO_ACCOUNT
+            values = {kind: [*each] for kind, each in zip(IDENTIFIER_KINDS, wanted[account_id], strict=True)}
+            found = find_keys(account, values)
+            keys = JSONText.of(sorted({*found.values()}))
+            size += (measure_metadata(keys)["bytes"] or 0) if found else 0
+            size += self._scratch.measure(account, values) if self._scratch else 0
+            if size > _MAX_READ and len(rows) > 1:
+                raise _TooLarge
+            contacts = {each["pk"]: each for each in lock_by_keys(keys, self._scratch is None)} if found else {}
+            if found and self._scratch is None and find_keys(account, values) != found:
+                raise ConcurrentChange
+            self._owners[account_id] = owners = {
+                each: Owner(contacts[pk], contacts[pk][each.kind] == each.value)
+                for each, pk in found.items()
+                if pk in contacts
+            }
             if self._scratch:
                 self._scratch.overlay(account, owners, contacts, wanted[account_id])
 
@@ -176,6 +193,12 @@ class Batch:
         if self._scratch:
             self._scratch.store(contact["account_id"] or NO_ACCOUNT, contact, replaced)
 
+    def _stored(self, contacts: list[dict[str, Any]]) -> Iterator[list[Any]]:
+        last = actor.get(), on_behalf_of.get(), -1
+        for each in contacts:
+            yield [*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *last]
+        self._on_wait()  # The database has all rows, and begins to write what follows from them.
+
     def _insert_new(self) -> None:
         """Insert the new contacts, then all that they are found by."""
         contacts, self._new = [*self._new.values()], {}
@@ -188,11 +211,7 @@ class Batch:
             identifiers += [(account, *value, pk, True, now, now) for value in values]
             tags += [(pk, tag) for tag in contact["tags"].parsed()]
             terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
-        last = actor.get(), on_behalf_of.get(), -1
-        stored = [
-            [*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *last] for each in contacts
-        ]
-        database.copy_rows("contact", [*_INSERTED, *_TIMES, "changed_by", "on_behalf_of", "change_seq"], stored)
+        database.copy_rows("contact", [*_INSERTED, *_TIMES, *_LAST], self._stored(contacts))
         INDEXES[database.kind].insert(contacts)
         columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
         database.copy_rows("contact_identifier", columns, sorted(identifiers))
@@ -224,8 +243,3 @@ def _changes(contact: dict[str, Any], fields: dict[str, Any], owners: Owners, sa
         else:
             changes[name] = value
     return changes
-
-
-def _padded(values: list[str]) -> list[str]:
-    """Repeat the last value, so that a query is built for few different numbers of them."""
-    return [*values, *values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values) if values else 0)]

@@ -35,6 +35,14 @@ class Scratch:
         self._last_key -= count
         return range(self._last_key, self._last_key + count)
 
+    def measure(self, account: str, values: dict[str, list[str]]) -> int:
+        """Add up the bytes of what is remembered of the contacts that have these identifiers."""
+        sql = """SELECT SUM(LENGTH(CAST(document AS BLOB))) FROM contact WHERE pk IN (
+            SELECT owner.pk FROM json_each(?) AS kinds, json_each(kinds.value) AS given
+            CROSS JOIN owner ON account = ? AND kind = kinds.key AND owner.value = given.value
+        )"""
+        return self._execute(sql, (JSONText.of(values), account)).fetchone()[0] or 0
+
     def overlay(self, account: str, owners: Owners, contacts: dict[int, Any], values: list[dict[str, None]]) -> None:
         """Change what was read of the database to what it would be."""
         for pk, contact in contacts.items():

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import jsonschema_rs
 from flask import Flask
 
+_documented: list[Flask] = []
+"""The first application of this process: all of them have the same document."""
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -36,9 +38,13 @@ class Response:
 
 
 @cache
-def openapi_of(app: Flask) -> dict[str, Any]:
-    """Return the OpenAPI document, with the shared error responses in their places."""
-    document = json.loads(app.test_client().get("/openapi.json").data)
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI document, with the shared error responses in their places.
+
+    Addresses without parameters come first: /api/contacts/duplicates is no contact.
+    """
+    document = json.loads(_documented[0].test_client().get("/openapi.json").data)
+    document["paths"] = dict(sorted(document["paths"].items(), key=lambda path: "{" in path[0]))
     for described in document["paths"].values():
         for operation in described.values():
             if isinstance(operation, dict):
@@ -49,9 +55,9 @@ def openapi_of(app: Flask) -> dict[str, Any]:
 
 
 @cache
-def validator_of(app: Flask, documented_path: str, method: str, status: int) -> jsonschema_rs.Draft202012Validator:
+def validator_of(documented_path: str, method: str, status: int) -> jsonschema_rs.Draft202012Validator:
     """Return the validator of a response's body; it is expensive to make."""
-    document = openapi_of(app)
+    document = openapi()
     content = document["paths"][documented_path][method]["responses"][str(status)]["content"]
     schema = {**content["application/json"]["schema"], "components": document["components"]}
     return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
@@ -61,13 +67,15 @@ class Caller:
     """A client of the application. Every response has to be one that the OpenAPI document describes."""
 
     def __init__(self, app: Flask, key: str | None = None) -> None:
+        if not _documented:
+            _documented.append(app)
         self.app = app
         self.client = app.test_client()
         self.key = key
 
     @property
     def openapi(self) -> dict[str, Any]:
-        return openapi_of(self.app)
+        return openapi()
 
     def get(self, path: str, **query: object) -> Response:
         return self.request("GET", path, query_string=query)
@@ -128,12 +136,11 @@ class Caller:
         if response.text is not None:
             assert response.headers["Content-Type"].partition(";")[0] in documented[str(response.status)]["content"]
         elif response.status != 304:
-            validator_of(self.app, documented_path, method.lower(), response.status).validate(response.body)
+            validator_of(documented_path, method.lower(), response.status).validate(response.body)
 
     def _documented_path(self, method: str, path: str) -> str | None:
         parts = path.partition("?")[0].split("/")
-        # Addresses without parameters come first: /api/contacts/duplicates is no contact.
-        for documented, operations in sorted(self.openapi["paths"].items(), key=lambda path: "{" in path[0]):
+        for documented, operations in self.openapi["paths"].items():
             expected = documented.split("/")
             if (
                 method in operations

@@ -28,6 +28,7 @@ def start_postgresql() -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         # No test needs the data after a power failure.
         connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
         # Statistics gathered at some moment of another test would change the plans that tests check.
         connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")

@@ -77,15 +77,17 @@ def answers(caller: Caller) -> dict[str, tuple[bytes, str | None]]:
         found[f"{path} {query}"] = answer.data, answer.headers.get("ETag")
         return json.loads(answer.data)["data"]
 
+    contacts: set[str] = set()
     for query in LISTS:
         pages = [get("/api/contacts", limit=5, **query)]
         while pages[-1]["next_cursor"]:
             pages.append(get("/api/contacts", limit=5, **query, cursor=pages[-1]["next_cursor"]))
         assert pages[0]["total"] == sum(len(page["items"]) for page in pages) > 0, query
-        for contact in [item["id"] for page in pages for item in page["items"]]:
-            get(f"/api/contacts/{contact}")
-            for part in ("messages", "sessions", "session-data", "events", "merges"):
-                get(f"/api/contacts/{contact}/{part}")
+        contacts |= {item["id"] for page in pages for item in page["items"]}
+    for contact in contacts:
+        get(f"/api/contacts/{contact}")
+        for part in ("messages", "sessions", "session-data", "events", "merges"):
+            get(f"/api/contacts/{contact}/{part}")
     get("/api/contacts/duplicates")
     get("/api/flows")
     get(f"/api/flows/{FLOW_ID}")
