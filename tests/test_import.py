@@ -9,9 +9,12 @@ import sqlite3
 import tempfile
 import threading
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
 from helpers.caller import Caller, Response
@@ -21,7 +24,10 @@ from helpers.keys import make_key
 from helpers.messages import message
 
 from contacts_service.db.database import database, reading
+from contacts_service.db.migrations import upgrade
 from contacts_service.transfer import scratch
+from contacts_service.transfer.batch import Row
+from contacts_service.transfer.use_cases import import_contacts
 
 NUMBER = "+1234567890"
 
@@ -504,6 +510,30 @@ def test_imports_and_writers_at_once_lose_nothing(app: Flask) -> None:
     assert caller.get("/api/contacts", tags="written").data["total"] == 24
     with reading():
         assert_identifiers_are_shown(database.connection())
+
+
+def test_next_rows_are_read_while_postgresql_works(kind: str, empty_database: str) -> None:
+    upgrade()
+    is_read = threading.Event()
+    outcomes: dict[str, int] = {}
+
+    def rows() -> Iterator[Row]:
+        for number in range(3000):
+            if number == 700:
+                is_read.set()
+            yield Row(number, [], {"phone_number": f"+1555{number:07}"}, {})
+
+    importing = threading.Thread(
+        target=lambda: outcomes.update(import_contacts(rows(), lambda *_: None, allowed_accounts=None))
+    )
+    with ExitStack() as blocked:
+        if kind == "postgresql":
+            # The last of what a batch writes, as contacts are found before.
+            blocked.enter_context(psycopg.connect(empty_database)).execute("LOCK TABLE contact_event")
+        importing.start()
+        assert is_read.wait(30)
+    importing.join()
+    assert outcomes["created"] == 3000
 
 
 def test_import_gets_through_while_people_who_are_in_the_file_write(app: Flask) -> None:

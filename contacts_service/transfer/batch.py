@@ -5,7 +5,7 @@ identifiers are inserted in the order of kind and value; see ``identifiers``.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ _INSERTED = [
     *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
     *("tags", "marketing_opt_out", "marketing_opt_out_source", "metadata", "search_text", "unread_count", "version"),
 ]
+_LAST = ("changed_by", "on_behalf_of", "change_seq")
 _TIMES = ("marketing_opt_out_at", "created_at", "updated_at")
 _WRITE_TIME = Contact.created_at.db_value
 
@@ -71,8 +72,9 @@ class _Rejected(Exception):
 class Batch:
     """The contacts that the rows of a batch are about, as the rows before have left them."""
 
-    def __init__(self, options: Options, scratch: Scratch | None = None) -> None:
+    def __init__(self, options: Options, on_wait: Callable[[], object], scratch: Scratch | None = None) -> None:
         self._options = options
+        self._on_wait = on_wait
         self._scratch = scratch
         self._owners: dict[str | None, Owners] = {}
         self._new: dict[int, dict[str, Any]] = {}
@@ -191,6 +193,12 @@ class Batch:
         if self._scratch:
             self._scratch.store(contact["account_id"] or NO_ACCOUNT, contact, replaced)
 
+    def _stored(self, contacts: list[dict[str, Any]]) -> Iterator[list[Any]]:
+        last = actor.get(), on_behalf_of.get(), -1
+        for each in contacts:
+            yield [*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *last]
+        self._on_wait()  # The database has all rows, and begins to write what follows from them.
+
     def _insert_new(self) -> None:
         """Insert the new contacts, then all that they are found by."""
         contacts, self._new = [*self._new.values()], {}
@@ -203,11 +211,7 @@ class Batch:
             identifiers += [(account, *value, pk, True, now, now) for value in values]
             tags += [(pk, tag) for tag in contact["tags"].parsed()]
             terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
-        last = actor.get(), on_behalf_of.get(), -1
-        stored = [
-            [*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *last] for each in contacts
-        ]
-        database.copy_rows("contact", [*_INSERTED, *_TIMES, "changed_by", "on_behalf_of", "change_seq"], stored)
+        database.copy_rows("contact", [*_INSERTED, *_TIMES, *_LAST], self._stored(contacts))
         INDEXES[database.kind].insert(contacts)
         columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
         database.copy_rows("contact_identifier", columns, sorted(identifiers))

@@ -4,15 +4,19 @@ An import commits batches of rows, each in a transaction of its own, so that oth
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextvars import copy_context
 from datetime import UTC, datetime
+from functools import cache
 from itertools import count
 from typing import Any
 
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.writes import to_public
 from contacts_service.db.accounts import AllowedAccounts
-from contacts_service.db.database import reading, retried, writing
+from contacts_service.db.database import close_connection, database, reading, retried, writing
 from contacts_service.transfer.batch import Batch, Errors, Options, Row
 from contacts_service.transfer.export_queries import read_contacts
 from contacts_service.transfer.scratch import Scratch
@@ -39,30 +43,50 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     scratch = Scratch() if dry_run else None
     counts = Counter(dict.fromkeys(("rows", *OUTCOMES), 0))
     size = _BATCH_ROWS
-    for batch in _batches(rows):
-        left = batch
-        while left:
-            outcomes = _import_some(left[:size], options, scratch)
-            size = 2 * len(outcomes)
-            for row, (outcome, errors) in zip(left, outcomes, strict=False):
-                counts[outcome] += 1
-                if errors:
-                    reject(row, errors)
-            left = left[len(outcomes) :]
-        counts["rows"] += len(batch)
+    with closing(_read_ahead(_batches(rows))) as batches:
+        for batch, read_next in batches:
+            left = batch
+            while left:
+                outcomes = _import_some(left[:size], options, scratch, read_next)
+                size = 2 * len(outcomes)
+                for row, (outcome, errors) in zip(left, outcomes, strict=False):
+                    counts[outcome] += 1
+                    if errors:
+                        reject(row, errors)
+                left = left[len(outcomes) :]
+            counts["rows"] += len(batch)
     return counts
 
 
-def _import_some(rows: list[Row], options: Options, scratch: Scratch | None) -> list[tuple[str, Errors]]:
+def _import_some(
+    rows: list[Row], options: Options, scratch: Scratch | None, read_next: Callable[[], object]
+) -> list[tuple[str, Errors]]:
     """Import the first rows, half as many each time that another transaction was in the way."""
     sizes = (max(1, len(rows) >> attempt) for attempt in count())
 
     @retried
     def attempt() -> list[tuple[str, Errors]]:
         with reading() if scratch else writing():
-            return Batch(options, scratch).run(rows[: next(sizes)])
+            return Batch(options, read_next, scratch).run(rows[: next(sizes)])
 
     return attempt()
+
+
+def _read_ahead(batches: Iterator[list[Row]]) -> Generator[tuple[list[Row], Callable[[], object]]]:
+    """Read batches, each with a function that begins to read the next one, for when PostgreSQL works by itself.
+
+    SQLite works in this process.
+    """
+    context = copy_context()  # Reading a body looks at the request and its key.
+    batch = next(batches, [])
+    with ThreadPoolExecutor(1) as reader:
+        try:
+            while batch:
+                following = cache(lambda: reader.submit(lambda: context.run(next, batches, [])))
+                yield batch, following if database.kind == "postgresql" else int
+                batch = following().result()
+        finally:
+            reader.submit(close_connection)
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
