@@ -93,7 +93,7 @@ def connect_to(url: str) -> Any:
 
 def put_persistently(service: Service, path: str, body: dict[str, str]) -> int:
     """Try again after a 503, as a caller does that was overtaken too often. Returns the last status."""
-    for _ in range(3):
+    for _ in range(50):
         status = call(service, "PUT", path, body)[0]
         if status != 503:
             break
