@@ -1,5 +1,6 @@
 """Fixtures: a database of each kind, the application on it, and a caller that checks every response."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 import uuid_utils
 from flask import Flask
 from helpers.caller import Caller
-from helpers.databases import KINDS, Databases, start_postgresql, with_user
+from helpers.databases import KINDS, Databases, empty, start_postgresql, with_user
 from helpers.service import Service, serve
 from peewee import fn
 
@@ -35,7 +36,7 @@ def pytest_xdist_setupnodes() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "service" in getattr(item, "fixturenames", ()):
+        if {"services", "own_service"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
 
 
@@ -130,8 +131,37 @@ def role_url(databases: Databases) -> Iterator[Callable[..., str]]:
             connection.execute(f"ALTER ROLE {role} NOLOGIN")
 
 
+@pytest.fixture(scope="session")
+def services(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Starts a service at the first use of these settings on this kind of database, and keeps it for later tests."""
+    running: dict[str, Service] = {}
+
+    with contextlib.ExitStack() as stack:
+
+        def running_on(kind: str, **environment: str) -> Service:
+            wanted = f"{kind} {environment}"
+            if wanted not in running:
+                folder = tmp_path_factory.mktemp("service")
+                running[wanted] = stack.enter_context(serve(databases.create(kind), folder, **environment))
+            service = running[wanted]
+            empty(service.database_url)
+            service.earlier_log = service.log.stat().st_size
+            return service
+
+        yield running_on
+
+
 @pytest.fixture
-def service(kind: str, databases: Databases, tmp_path: Path) -> Iterator[Service]:
-    """The running service on a new database of each kind."""
+def service(kind: str, services: Callable[..., Service]) -> Service:
+    """The running service on an empty database of each kind.
+
+    Other tests use it too: one that stops it, reads its metrics or makes keys takes ``own_service``.
+    """
+    return services(kind)
+
+
+@pytest.fixture
+def own_service(kind: str, databases: Databases, tmp_path: Path) -> Iterator[Service]:
+    """A running service of the test's own, on a new database of each kind."""
     with serve(databases.create(kind), tmp_path) as running:
         yield running

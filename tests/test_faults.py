@@ -180,17 +180,17 @@ def test_waiting_for_the_database_is_bounded_for_many_callers(kind: str, databas
         assert max(took) < 8, "if four at a time waited two seconds each, the last would wait ten"
 
 
-def test_request_in_flight_completes_when_the_service_stops(service: Service) -> None:
+def test_request_in_flight_completes_when_the_service_stops(own_service: Service) -> None:
     body = b'{"phone_number": "+1234567890"}'
     head = (
         "POST /api/contacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", own_service.port), timeout=30) as connection:
         connection.sendall(head.encode())
         assert b"100 Continue" in connection.recv(1000), "a thread has started to handle the request"
-        service.process.terminate()
-        wait_until_it_refuses(service)
+        own_service.process.terminate()
+        wait_until_it_refuses(own_service)
         connection.sendall(body)
         assert b"201 CREATED" in connection.recv(1000)
-    assert service.process.wait(timeout=40) == 0
+    assert own_service.process.wait(timeout=40) == 0

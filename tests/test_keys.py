@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from flask import Flask
 from helpers.caller import Caller
 from helpers.databases import Databases
@@ -216,28 +217,28 @@ def test_key_revoked_while_the_body_arrives_writes_nothing(kind: str, databases:
             assert b"401 UNAUTHORIZED" in connection.recv(1000)
 
 
-@pytest.mark.processes
-def test_commands_create_list_and_revoke_keys(kind: str, databases: Databases) -> None:
-    url = databases.create(kind)
-    made = run_flask(url, "keys", "create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
-    limited = run_flask(
-        url,
-        *("keys", "create", "desk", "--scope", "contacts:read"),
+def test_commands_create_list_and_revoke_keys(app: Flask) -> None:
+    def run(*arguments: str) -> Result:
+        return app.test_cli_runner().invoke(args=["keys", *arguments])
+
+    made = run("create", "chatbot", "--scope", "contacts:read", "--scope", "contacts:write")
+    limited = run(
+        *("create", "desk", "--scope", "contacts:read"),
         *("--account", ACCOUNT.upper(), "--expires", "2099-01-01T00:00:00Z"),
     )
-    assert (made.returncode, limited.returncode) == (0, 0), made.stderr + limited.stderr
+    assert (made.exit_code, limited.exit_code) == (0, 0), made.stderr + limited.stderr
     secrets = [made.stdout.strip(), limited.stdout.strip()]
     prefixes = [secret.split("_")[1] for secret in secrets]
-    listed = run_flask(url, "keys", "list").stdout
+    listed = run("list").stdout
     assert listed == (
         f"{prefixes[0]}  active  contacts:read,contacts:write  all accounts  chatbot\n"
         f"{prefixes[1]}  expires 2099-01-01T00:00:00Z  contacts:read  {ACCOUNT}  desk\n"
     )
     assert not any(secret.split("_", 2)[2] in listed for secret in secrets)
-    assert run_flask(url, "keys", "revoke", prefixes[0]).stdout == f"revoked {prefixes[0]}\n"
-    assert "  revoked 2" in run_flask(url, "keys", "list").stdout.splitlines()[0]
-    unknown = run_flask(url, "keys", "revoke", "nothing")
-    assert unknown.returncode == 1
+    assert run("revoke", prefixes[0]).stdout == f"revoked {prefixes[0]}\n"
+    assert "  revoked 2" in run("list").stdout.splitlines()[0]
+    unknown = run("revoke", "nothing")
+    assert unknown.exit_code == 1
     assert unknown.stderr.endswith("\nError: No key has the prefix nothing.\n")
 
 

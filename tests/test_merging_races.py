@@ -16,8 +16,8 @@ EXPECTED = {200, 201, 404, 409, 410}
 
 
 def persistently(service: Service, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-    """Send a request again as long as the answer is to try again."""
-    for _ in range(3):
+    """Send a request again as long as the answer is to try again, as it may be for long on a busy machine."""
+    for _ in range(50):
         status, response = call(service, method, path, body)
         if status != 503:
             break

@@ -46,7 +46,7 @@ def wait_until_equal(service: Service, file: Path) -> None:
 def test_copies_equal_the_table_after_kills_merges_and_an_open_transaction(kind: str, databases: Databases) -> None:
     """The short form of tests/faults/mirror_feed.py."""
     done = subprocess.run(
-        [sys.executable, "tests/faults/mirror_feed.py", "--kind", kind, "--runs=1", "--writers=8", "--seconds=4"],
+        [sys.executable, "tests/faults/mirror_feed.py", "--kind", kind, "--runs=1", "--writers=8", "--seconds=2"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": "tests:.", "TEST_DATABASE_URL": databases.server_url},
         capture_output=True,
@@ -83,20 +83,20 @@ def test_copy_is_kept_in_step(service: Service, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_copy_begins_again_after_an_old_file_was_put_back(service: Service, tmp_path: Path) -> None:
+def test_copy_begins_again_after_an_old_file_was_put_back(own_service: Service, tmp_path: Path) -> None:
     """As docs/operations.md says: the file is replaced, and `db restored` is run."""
-    file, backup = tmp_path / "mirror.db", tmp_path / "backup.db"
-    kept = call(service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
-    with sqlite3.connect(sqlite_file(service.database_url)) as connection:
+    file, backup = tmp_path / "mirror.db", sqlite_file(own_service.database_url).with_suffix(".backup")
+    kept = call(own_service, "POST", "/api/contacts", {"phone_number": "+1234567890"})[1]["data"]["id"]
+    with sqlite3.connect(sqlite_file(own_service.database_url)) as connection:
         connection.execute("VACUUM INTO ?", [str(backup)])
-    call(service, "POST", "/api/contacts", {"phone_number": "+1234567891"})
-    call(service, "PUT", f"/api/contacts/{kept}", {"name": "Lost by the restore"})
-    assert mirror(service, file, "--once").wait(timeout=60) == 0
+    call(own_service, "POST", "/api/contacts", {"phone_number": "+1234567891"})
+    call(own_service, "PUT", f"/api/contacts/{kept}", {"name": "Lost by the restore"})
+    assert mirror(own_service, file, "--once").wait(timeout=60) == 0
     assert len(contacts_of(file)) == 2
     for suffix in ("-wal", "-shm"):
-        sqlite_file(f"{service.database_url}{suffix}").unlink(missing_ok=True)
-    backup.replace(sqlite_file(service.database_url))
-    assert run_flask(service.database_url, "db", "restored").returncode == 0
-    assert mirror(service, file, "--once").wait(timeout=60) == 0
-    assert contacts_of(file) == contacts_of_service(service)
+        sqlite_file(f"{own_service.database_url}{suffix}").unlink(missing_ok=True)
+    backup.replace(sqlite_file(own_service.database_url))
+    assert run_flask(own_service.database_url, "db", "restored").returncode == 0
+    assert mirror(own_service, file, "--once").wait(timeout=60) == 0
+    assert contacts_of(file) == contacts_of_service(own_service)
     assert contacts_of(file)[kept]["name"] is None

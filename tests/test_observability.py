@@ -24,7 +24,7 @@ SECRET_NUMBER, SECRET_NAME = "+4915112345678", "Erika Mustermann"
 
 
 def lines(service: Service) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in service.log.read_text().splitlines()]
+    return [json.loads(line) for line in service.logged.splitlines()]
 
 
 def samples(text: str) -> dict[str, float]:
@@ -57,7 +57,7 @@ def test_each_request_is_one_json_line_without_personal_data(service: Service) -
     ]
     assert logged[1]["request_id"] == "mine-1"
     assert all(line["ms"] > 0 and line["request_id"] and line["time"].endswith("+00:00") for line in logged)
-    text = service.log.read_text()
+    text = service.logged
     for secret in (SECRET_NUMBER.lstrip("+"), "Erika", "Mustermann", contact):
         assert secret not in text
 
@@ -83,7 +83,7 @@ def test_request_rejected_by_the_server_is_logged_without_its_content(service: S
     assert refused.value.code == 414
     [line] = [line for line in lines(service) if line["message"] == "refused"]
     assert (line["status"], line["request_id"]) == (414, refused.value.headers["X-Request-ID"])
-    assert "Erika" not in service.log.read_text()
+    assert "Erika" not in service.logged
 
 
 def test_crash_is_logged_with_a_traceback_that_the_response_omits(

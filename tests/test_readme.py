@@ -44,12 +44,12 @@ def comparable(output: str) -> str:
 @pytest.mark.skipif(shutil.which("jq") is None, reason="the pages say that their examples need jq")
 @pytest.mark.parametrize(("page", "examples"), [("README.md", 6), ("docs/reference.md", 10), ("docs/recipes.md", 8)])
 def test_page_pasted_into_a_shell_prints_what_it_shows(
-    service: Service, databases: Databases, page: str, examples: int
+    own_service: Service, databases: Databases, page: str, examples: int
 ) -> None:
     shown = [found for found in EXAMPLE.findall((ROOT / page).read_text()) if not STARTS_THE_SERVICE.search(found[0])]
     assert len(shown) >= examples
     pasted = "echo '#'\n".join(commands for commands, _ in shown)
-    pasted = pasted.replace("http://127.0.0.1:8000", service.url)
+    pasted = pasted.replace("http://127.0.0.1:8000", own_service.url)
     pasted = pasted.replace(EMPTY_DATABASE, shlex.quote(databases.create("postgresql")))
     pasted = pasted.replace(".venv/bin/flask", f"{shlex.quote(sys.executable)} -m flask")
     done = subprocess.run(
@@ -57,7 +57,7 @@ def test_page_pasted_into_a_shell_prints_what_it_shows(
         cwd=ROOT,
         env={
             **os.environ,
-            "DATABASE_URL": service.database_url,
+            "DATABASE_URL": own_service.database_url,
             "PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT / "tests"),
         },
@@ -85,17 +85,22 @@ def test_every_operation_is_in_the_reference(app: Flask) -> None:
     assert sorted(rows) == sorted(documented)
 
 
-@pytest.mark.parametrize("scopes", [(), SCOPES], ids=["before there is a key", "with a key"])
-def test_tour_runs_to_its_end(service: Service, scopes: tuple[str, ...]) -> None:
-    environment = dict(os.environ)
-    if scopes:
-        options = [f"--scope={scope}" for scope in scopes]
-        environment["CONTACTS_KEY"] = run_flask(service.database_url, "keys", "create", "tour", *options).stdout.strip()
-    done = subprocess.run(
-        ["sh", "examples/tour.sh", service.url], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("The tour is complete.\n")
+def test_tour_runs_to_its_end_before_there_is_a_key_and_with_one(own_service: Service) -> None:
+    options = [f"--scope={scope}" for scope in SCOPES]
+    for arguments in ([], ["keys", "create", "tour", *options]):
+        environment = dict(os.environ)
+        if arguments:
+            environment["CONTACTS_KEY"] = run_flask(own_service.database_url, *arguments).stdout.strip()
+        done = subprocess.run(
+            ["sh", "examples/tour.sh", own_service.url],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.endswith("The tour is complete.\n")
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

@@ -9,7 +9,7 @@ import select
 import selectors
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,12 @@ REFUSED_UNREAD = [
 ]
 
 
+ONE_OF_TWO = {"WEB_CONCURRENCY": "1", "CONTACTS_THREADS": "2"}
+
+
 @pytest.fixture
-def lone_worker(databases: Databases, tmp_path: Path) -> Iterator[Service]:
-    with serve(databases.create("sqlite"), tmp_path, WEB_CONCURRENCY="1", CONTACTS_THREADS="2") as service:
-        yield service
+def lone_worker(services: Callable[..., Service]) -> Service:
+    return services("sqlite", **ONE_OF_TWO)
 
 
 def connect(service: Service) -> socket.socket:
@@ -96,11 +98,18 @@ def test_unfinished_requests_hold_up_no_other(lone_worker: Service, stopped: str
         assert time.monotonic() - began < 20, "forty in two threads, each for seconds, would take longer"
         if stopped not in {"in a body that is too large", "behind the response"}:
             assert all(is_open(connection) for connection in held)
-        lone_worker.process.terminate()
-        if stopped in {"silent", "behind the response"}:
-            assert lone_worker.process.wait(timeout=20) == 0, "they don't hold up a stop either"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("stopped", ["silent", "behind the response"])
+def test_connections_without_a_request_hold_up_no_stop(databases: Databases, tmp_path: Path, stopped: str) -> None:
+    with serve(databases.create("sqlite"), tmp_path, **ONE_OF_TWO) as service, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connect(service)) for _ in range(40)]
         for connection in held:
-            connection.close()
+            connection.sendall(UNFINISHED[stopped])
+        assert call(service, "GET", "/healthz")[0] == 200
+        service.process.terminate()
+        assert service.process.wait(timeout=20) == 0
 
 
 @pytest.mark.processes

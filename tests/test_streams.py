@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from helpers.databases import Databases
-from helpers.service import Service, call, run_flask, serve
+from helpers.service import Service, call, run_flask, serve, status_of
 
 from contacts_service.settings import MAX_BODY_BYTES
 from contacts_service.web import server
@@ -61,32 +61,41 @@ def total(service: Service) -> int:
     return int(call(service, "GET", "/api/contacts?limit=1")[1]["data"]["total"])
 
 
+ONE_OF_TWO = {"WEB_CONCURRENCY": "1", "CONTACTS_THREADS": "2"}
+
+
 @pytest.fixture
-def lone_worker(kind: str, databases: Databases, tmp_path: Path) -> Iterator[Service]:
+def lone_worker(kind: str, services: Callable[..., Service]) -> Service:
     """One worker of two threads, of which one may import or export."""
-    with serve(databases.create(kind), tmp_path, WEB_CONCURRENCY="1", CONTACTS_THREADS="2") as service:
+    return services(kind, **ONE_OF_TWO)
+
+
+@pytest.fixture
+def own_worker(kind: str, databases: Databases, tmp_path: Path) -> Iterator[Service]:
+    """The same, that no other test has written to."""
+    with serve(databases.create(kind), tmp_path, **ONE_OF_TWO) as service:
         yield service
 
 
 @pytest.mark.processes
-def test_hundred_megabytes_are_imported_and_exported_in_bounded_memory(lone_worker: Service) -> None:
+def test_hundred_megabytes_are_imported_and_exported_in_bounded_memory(own_worker: Service) -> None:
     """Of rows that are stored, rows that are rejected and come back, and cells that are ignored."""
     fat = b"x" * 30_000
     rows = [b"+15550%06d,A,%s,%s\n" % (number, fat, fat) if number % 2 else b"1,%s,,\n" % fat for number in range(2200)]
     assert sum(map(len, rows)) > 95_000_000
-    assert send(lone_worker, b"phone_number\n+15559999999\n")[0] == 200
-    before = memory_of_worker(lone_worker, "VmRSS")
+    assert send(own_worker, b"phone_number\n+15559999999\n")[0] == 200
+    before = memory_of_worker(own_worker, "VmRSS")
     header = b"phone_number,name,metadata.x,last_message_preview\n"
-    status, answer = send(lone_worker, iter([header, *rows]), Accept="text/csv")
+    status, answer = send(own_worker, iter([header, *rows]), Accept="text/csv")
     assert status == 200
     assert answer.count(b"\r\n") == 1101
-    assert memory_of_worker(lone_worker, "VmHWM") - before < MAX_GROWTH_KB
-    connection = http.client.HTTPConnection("127.0.0.1", lone_worker.port, timeout=300)
+    assert memory_of_worker(own_worker, "VmHWM") - before < MAX_GROWTH_KB
+    connection = http.client.HTTPConnection("127.0.0.1", own_worker.port, timeout=300)
     connection.request("GET", "/api/contacts/export")
     size = len(connection.getresponse().read())
     connection.close()
     assert size > 33_000_000
-    assert memory_of_worker(lone_worker, "VmHWM") - before < MAX_GROWTH_KB
+    assert memory_of_worker(own_worker, "VmHWM") - before < MAX_GROWTH_KB
 
 
 @pytest.mark.processes
@@ -111,7 +120,7 @@ def test_curl_sends_a_large_file(lone_worker: Service, tmp_path: Path, options: 
 def test_early_refusal_reaches_a_client_that_still_sends(kind: str, databases: Databases, tmp_path: Path) -> None:
     url = databases.create(kind)
     with serve(url, tmp_path, WEB_CONCURRENCY="1", CONTACTS_IMPORT_LIMIT="3000000") as service:
-        body = b"phone_number\n" + b"+15550100\n" * 250_000
+        body = b"phone_number,id\n" + (b"+15550100,%s\n" % (b"x" * 10_000)) * 250
         assert send(service, b"nmae" + body)[0] == 400
         assert send(service, body, Content_Type="application/json")[0] == 415
         assert send(service, body + body)[0] == 413
@@ -202,17 +211,18 @@ def kill_in_the_middle(service: Service, body: bytes, *, wanted: int) -> None:
 
 
 @pytest.mark.processes
-def test_export_that_breaks_off_is_noticed(lone_worker: Service) -> None:
+def test_export_that_breaks_off_is_noticed(own_worker: Service) -> None:
     body = b"phone_number,metadata.x\n" + b"".join(b"+1555%07d,%s\n" % (n, b"x" * 20_000) for n in range(1000))
-    assert send(lone_worker, body)[0] == 200
-    connection = http.client.HTTPConnection("127.0.0.1", lone_worker.port, timeout=DEADLINE)
+    assert send(own_worker, body)[0] == 200
+    connection = http.client.HTTPConnection("127.0.0.1", own_worker.port, timeout=DEADLINE)
     connection.request("GET", "/api/contacts/export")
     response = connection.getresponse()
     assert response.read(1000)
-    os.kill(workers(lone_worker)[0], signal.SIGKILL)
+    os.kill(workers(own_worker)[0], signal.SIGKILL)
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         response.read()
     connection.close()
+    assert wait_until(lambda: status_of(f"{own_worker.url}/healthz")) == 200, "another worker serves"
 
 
 def test_only_large_and_chunked_bodies_of_imports_are_streamed() -> None:

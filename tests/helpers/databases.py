@@ -59,6 +59,27 @@ class Databases:
         return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
 
 
+# What the service itself writes into new tables.
+KEPT = {"change_feed", "schema_migration"}
+
+
+def empty(url: str) -> None:
+    """Delete all rows of a database that the service may have open."""
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(sqlite_file(url), timeout=60)) as connection, connection:
+            connection.execute("PRAGMA foreign_keys = on")
+            connection.execute("BEGIN IMMEDIATE")
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            names = {name for (name,) in tables if not name.startswith(("sqlite_", "contact_search"))}
+            # Deleted contacts leave tombstones.
+            for name in sorted(names - KEPT, key="contact_tombstone".__eq__):
+                connection.execute(f"DELETE FROM {name}")
+    else:
+        with psycopg.connect(url) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            connection.execute(f"TRUNCATE {', '.join({name for (name,) in tables} - KEPT)}")
+
+
 def with_user(url: str, user: str, password: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}"))

@@ -27,6 +27,13 @@ class Service:
     database_url: str
     process: subprocess.Popen[bytes]
     log: Path
+    earlier_log: int = 0
+    """Bytes of the log that a test before this one left."""
+
+    @property
+    def logged(self) -> str:
+        """What it has logged since the test began."""
+        return self.log.read_bytes()[self.earlier_log :].decode()
 
     @property
     def port(self) -> int:
@@ -105,7 +112,7 @@ def serve(database_url: str, folder: Path, **environment: str) -> Iterator[Servi
         yield Service(url, database_url, process, log)
     finally:
         process.terminate()
-        process.wait(timeout=40)
+        process.wait(timeout=120)  # A worker that is just starting misses the signal, and is killed after 30 seconds.
 
 
 def call(
