@@ -519,7 +519,7 @@ def test_next_rows_are_read_while_postgresql_works(kind: str, empty_database: st
 
     def rows() -> Iterator[Row]:
         for number in range(3000):
-            if number == 700:
+            if number == 1200:
                 is_read.set()
             yield Row(number, [], {"phone_number": f"+1555{number:07}"}, {})
 

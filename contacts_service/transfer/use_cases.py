@@ -21,7 +21,9 @@ from contacts_service.transfer.batch import Batch, Errors, Options, Row
 from contacts_service.transfer.export_queries import read_contacts
 from contacts_service.transfer.scratch import Scratch
 
-_BATCH_ROWS, _BATCH_CHARACTERS = 500, 2_000_000
+# Where others wait for a batch, it is smaller.
+_BATCH_ROWS = {"sqlite": 500, "postgresql": 1000}
+_BATCH_CHARACTERS = 2_000_000
 OUTCOMES = ("created", "updated", "unchanged", "skipped", "failed")
 
 
@@ -42,7 +44,7 @@ def import_contacts(  # noqa: PLR0913 - The parameters of the operation.
     options = Options(allowed_accounts, account_id, on_match)
     scratch = Scratch() if dry_run else None
     counts = Counter(dict.fromkeys(("rows", *OUTCOMES), 0))
-    size = _BATCH_ROWS
+    size = _BATCH_ROWS[database.kind]
     with closing(_read_ahead(_batches(rows))) as batches:
         for batch, read_next in batches:
             left = batch
@@ -91,11 +93,11 @@ def _read_ahead(batches: Iterator[list[Row]]) -> Generator[tuple[list[Row], Call
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     batch: list[Row] = []
-    size = 0
+    size, limit = 0, _BATCH_ROWS[database.kind]
     for row in rows:
         batch.append(row)
         size += sum(map(len, row.source))
-        if len(batch) >= _BATCH_ROWS or size >= _BATCH_CHARACTERS:
+        if len(batch) >= limit or size >= _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
     if batch:
