@@ -262,7 +262,7 @@ def test_page_after_a_cursor_starts_within_an_index(
         cursor = caller.get("/api/contacts", limit=3, **query).data["next_cursor"]
         with count_queries() as queries:
             app.test_client().get("/api/contacts", query_string={"limit": 3, "cursor": cursor, **query})
-        assert queries.count == 2
+        assert queries.count == (2 if "assigned_to" in query else 1)
         [page] = [record.msg for record in queries.get_queries() if "ORDER BY" in record.msg[0]]
         with reading(), database.atomic():
             if kind == "postgresql":

@@ -101,13 +101,13 @@ def test_filter_by_account(caller: Caller) -> None:
     assert caller.get("/api/contacts", account_id=ACCOUNT).data["total"] == 1
 
 
-def test_list_of_any_length_takes_two_queries(caller: Caller) -> None:
+def test_list_of_any_length_takes_one_query_and_a_search_two(caller: Caller) -> None:
     for number in range(30):
         caller.create(f"+12345678{number:02}", name="Smith", account_id=ACCOUNT)
     for query in ({}, {"account_id": ACCOUNT}, {"search": "smith"}, {"search": "+1 (234) 567", "page": 2}):
         with count_queries() as queries:
             assert caller.get("/api/contacts", limit=15, **query).data["items"]
-        assert queries.count == 2, query
+        assert queries.count == (2 if "search" in query else 1), query
 
 
 def test_page_is_read_from_an_index_without_sorting(app: Flask, caller: Caller, kind: str) -> None:

@@ -3,6 +3,8 @@
 import contextlib
 import random
 import sqlite3
+import threading
+import time
 from typing import Any
 
 import psycopg
@@ -18,6 +20,7 @@ NUMBERS = ["+1234567890", "+1234567891", "+5511987654321", "+551187654321"]
 BSUIDS = ["US.1", "US.2", "US.3", "US.4"]
 EXTERNAL_IDS = ["crm 1", "crm 2"]
 CALLERS, ROUNDS = 16, 12
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def person(chance: random.Random) -> dict[str, str]:
@@ -57,6 +60,31 @@ def test_concurrent_statements_lose_no_message_and_no_identifier(service: Servic
     with contextlib.closing(connect_to(service.database_url)) as connection:
         assert_identifiers_are_shown(connection)
         assert connection.execute("SELECT COUNT(*) FROM message").fetchone()[0] == CALLERS * 3 // 4 * ROUNDS
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_copy_of_a_message_that_waited_for_the_first_record_teaches_nothing(service: Service) -> None:
+    said = {"account_id": ACCOUNT, **message(1)}
+    known = {"phone_number": NUMBERS[0]}
+    call(service, "POST", "/api/contacts", {"account_id": ACCOUNT, **known})
+    results: dict[str, tuple[int, Any]] = {}
+
+    def deliver(name: str) -> None:
+        results[name] = call(service, "POST", "/api/messages", {**said, "contact": {**known, "profile_name": name}})
+
+    threads = [threading.Thread(target=deliver, args=(name,)) for name in ("first", "copy")]
+    with psycopg.connect(service.database_url) as holder, psycopg.connect(service.database_url) as watcher:
+        watcher.autocommit = True
+        holder.execute("SELECT 1 FROM contact FOR UPDATE")
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            while watcher.execute(WAITING).fetchone() != (number,):
+                time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert (results["first"][0], results["copy"][0]) == (201, 200)
+    assert results["copy"][1]["data"]["id"] == results["first"][1]["data"]["id"]
+    assert results["copy"][1]["data"]["contact"]["profile_name"] == "first"
 
 
 def connect_to(url: str) -> Any:

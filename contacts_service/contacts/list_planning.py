@@ -20,6 +20,7 @@ A page that begins at an offset is read in two steps: ids from the index, then w
 
 from contacts_service.contacts.filters import INDEXES, METADATA, NO_MESSAGE, PARTIAL, Filters
 from contacts_service.contacts.list_queries import (
+    COUNTED_READERS,
     READERS,
     Names,
     Plan,
@@ -56,12 +57,16 @@ def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
     rest = dict.fromkeys(sorted(names - in_order.keys()))
     is_index = not rest and len(filters.allowed_accounts or ()) <= 1
     found_by, plan = (filters, Plan(in_order, {})) if is_index else _planned(filters, names)
+    if sort == "recent" and span.after:
+        span = span._replace(after=span.after._replace(last_message_at=span.after.last_message_at or NO_MESSAGE))
+    if is_index and not others and span.offset is None:
+        rows = COUNTED_READERS[sort](filters, plan, span._replace(limit=InlineInt(span.limit)))
+        if totals := {row.pop("total") for row in rows}:
+            return int(totals.pop()), rows
     total, contacts = _count(found_by, plan, others)
     if (span.offset or 0) >= total:  # Reading would walk the whole index to find nothing.
         return total, []
     read = READERS[sort, is_index or not others]
-    if sort == "recent" and span.after:
-        span = span._replace(after=span.after._replace(last_message_at=span.after.last_message_at or NO_MESSAGE))
     if is_index:
         span = span._replace(limit=InlineInt(span.limit))
     elif walked := _rows_to_walk(filters, span, rest, total, contacts):

@@ -1,24 +1,45 @@
 """Queries of messages. They return rows as dicts."""
 
+from datetime import datetime
 from typing import Any
 
-from peewee import SQL, Tuple, fn
+from peewee import CTE, JOIN, SQL, Join, Select, Tuple, fn
 
+from contacts_service.contacts.queries import update_contact
+from contacts_service.contacts.tables import ALL_COLUMNS as CONTACT_COLUMNS
 from contacts_service.contacts.tables import Contact, by_id
 from contacts_service.db.accounts import limited_to, of_account
+from contacts_service.db.database import database
 from contacts_service.db.prepared import Row, columns_of, prepared
 from contacts_service.messages.tables import ALL_COLUMNS, HISTORY_ORDER, EarlyStatus, Message
 from schemas.constants import MESSAGE_STATUSES
 
 
-@prepared(one=True)
-def insert_message(values: Row, status_key: Any) -> Any:
-    """Insert a message and return it without its contact's id; None if the account has its wa_message_id already.
+def insert_message(values: Row, status_key: str | None, changes: Row, now: datetime, *, contact_id: str) -> Any:
+    """Insert a message, and change and return its contact; None if the account has its wa_message_id already.
 
     ``has_early_status`` says whether a status of this key came before.
     """
+    if database.kind == "postgresql":  # SQLite can't do both in one statement.
+        return _insert_and_update(values, status_key, contact_id, changes, now)
+    early: Row | None = _insert(values, status_key)
+    return early and {**update_contact(contact_id, None, None, changes, now), **early}
+
+
+def _insert_query(values: Row, status_key: Any) -> Any:
     early = fn.EXISTS(EarlyStatus.select(SQL("1")).where(EarlyStatus.key == status_key)).alias("has_early_status")
-    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(*ALL_COLUMNS, early)
+    return Message.insert(columns_of(Message, values)).on_conflict("nothing").returning(early)
+
+
+_insert = prepared(_insert_query, one=True)
+
+
+@prepared(one=True)
+def _insert_and_update(values: Row, status_key: Any, contact_id: Any, changes: Row, now: Any) -> Any:
+    recorded = CTE("recorded", _insert_query(values, status_key))
+    update = update_contact.__wrapped__(contact_id, None, None, changes, now)
+    early = recorded.c.has_early_status.alias("has_early_status")
+    return update.with_cte(recorded).from_(recorded).returning(*CONTACT_COLUMNS, early)
 
 
 @prepared(one=True)
@@ -29,6 +50,21 @@ def get_message(message_id: Any, allowed_accounts: Any) -> Any:
 @prepared(one=True)
 def get_message_by_wa_id(account_id: Any, wa_message_id: Any) -> Any:
     return _with_contact_id().where(_by_wa_id(account_id, wa_message_id))
+
+
+@prepared(one=True)
+def lock_wa_id(account_id: Any, wa_message_id: Any, key: Any) -> Any:
+    """Hold this key's lock until the transaction ends, and read the message as get_message_by_wa_id, or a row of None.
+
+    A message that was recorded while this waited for the lock is not seen.
+    """
+    if database.kind == "sqlite":  # The transaction has the lock of the whole database.
+        return _with_contact_id().where(_by_wa_id(account_id, wa_message_id))
+    lock = fn.pg_advisory_xact_lock(fn.hashtextextended(key, 0)).alias("lock")
+    held = Select(columns=[lock]).alias("held")
+    found = Join(held, Message, JOIN.LEFT_OUTER, _by_wa_id(account_id, wa_message_id))
+    found = Join(found, Contact, JOIN.LEFT_OUTER, Message.contact == Contact.pk)
+    return Select([found], [*ALL_COLUMNS, Contact.id.alias("contact_id")]).bind(database.obj)
 
 
 @prepared(one=True)

@@ -13,15 +13,16 @@ from typing import Any
 import uuid_utils
 
 from contacts_service.contacts.identity import NO_MATCH, find_or_create, learn, statement_of
-from contacts_service.contacts.queries import get_contact, lock_contact, update_contact
+from contacts_service.contacts.queries import get_contact, lock_contact
 from contacts_service.contacts.writes import or_not_found, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import ConcurrentChange, database, reading, retried, writing
+from contacts_service.db.fields import JSONText
 from contacts_service.db.pages import first_within_bytes
 from contacts_service.errors import MessageNotFound
 from contacts_service.messages import queries
 from contacts_service.messages.preview import preview_of
-from contacts_service.messages.tables import EarlyStatus
+from contacts_service.messages.tables import ALL_COLUMNS, EarlyStatus
 
 # WhatsApp gives up on a message after 30 days at the latest (Cloud API, "Time-to-live").
 EARLY_STATUS_KEPT = timedelta(days=30)
@@ -29,6 +30,7 @@ EARLY_STATUS_KEPT = timedelta(days=30)
 NOT_SHOWN = {"system", "edit", "revoke", "reaction"}
 # Cloud API, "Customer service windows": a message or a call of the user opens one.
 _OPENS_NO_WINDOW = {"system", "edit", "revoke"}
+_SHOWN = [column.name for column in ALL_COLUMNS]
 
 
 @retried
@@ -66,12 +68,14 @@ def receive_message(
     """
     require_account(allowed_accounts, account_id)
     if wa_message_id := message.get("wa_message_id"):
-        database.lock_key(_key(account_id, wa_message_id))
-        if first := _first_record(account_id, wa_message_id):
-            return {**first[0], "contact": first[1], **NO_MATCH}, False
+        first = queries.lock_wa_id(account_id, wa_message_id, _key(account_id, wa_message_id))
+        if first and first["id"] and (owner := lock_contact(first["contact_id"], None)):
+            return {**first, "contact": to_public(owner), **NO_MATCH}, False
     said = statement_of(contact, message.get("timestamp"))
     found, outcome = find_or_create(account_id, said, on_conflict=on_conflict)
     recorded, owner, is_new = _record(found, message)
+    if not is_new:  # It was recorded while this waited for the lock, and then nothing may be learned.
+        raise ConcurrentChange
     return {**recorded, "contact": owner, **outcome}, is_new
 
 
@@ -164,18 +168,18 @@ def _record(contact: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str,
     values = _message_columns(contact, message, now)
     wa_message_id = values["wa_message_id"]
     key = _key(contact["account_id"], wa_message_id) if wa_message_id else None
-    recorded: dict[str, Any] | None = queries.insert_message(values, key)
-    if recorded is None:
+    changes = _contact_changes(contact, values)
+    values["content"] = JSONText.of(values["content"])
+    changed = queries.insert_message(values, key, changes, now, contact_id=contact["id"])
+    if changed is None:
         if first := _first_record(contact["account_id"], wa_message_id):
             return *first, False
         raise ConcurrentChange  # The first record was deleted with its contact between the two queries.
-    if recorded.pop("has_early_status") and (early := queries.take_early_status(key)):
+    recorded = {name: values.get(name) for name in _SHOWN}
+    if changed.pop("has_early_status") and (early := queries.take_early_status(key)):
         lower = queries.lower_statuses(early["status"])
         if queries.advance_status(values["id"], None, early, lower):
             recorded |= early
-    changed = update_contact(contact["id"], None, None, _contact_changes(contact, values), now)
-    if changed is None:
-        raise RuntimeError("a locked contact vanished")
     return {**recorded, "contact_id": contact["id"]}, to_public(changed), True
 
 

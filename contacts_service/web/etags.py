@@ -41,8 +41,9 @@ def must_be_new() -> bool:
 
 def require_known_conditions(request: Request, known: tuple[str, ...]) -> None:
     """Raise InvalidRequest for conditions that the operation would ignore: the caller relies on them."""
-    for name in ("If-Match", "If-None-Match"):
-        if name not in known and name in request.headers:
+    environ = request.environ  # Werkzeug raises and catches an error for each header that is missing.
+    for name, variable in (("If-Match", "HTTP_IF_MATCH"), ("If-None-Match", "HTTP_IF_NONE_MATCH")):
+        if variable in environ and name not in known:
             raise InvalidRequest({name: ["This operation knows no such condition."]})
-    if request.method == "PUT" and request.headers.get("If-None-Match", "*").strip() != "*":
+    if request.method == "PUT" and environ.get("HTTP_IF_NONE_MATCH", "*").strip() != "*":
         raise InvalidRequest({"If-None-Match": ["Only * makes sense here."]})
