@@ -35,6 +35,29 @@ def url(databases: Databases, app: Flask) -> str:
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_contacts_that_are_taken_back_are_not_counted(url: str) -> None:
+    """By a savepoint or with their transaction, before others are created."""
+    with psycopg.connect(url) as connection:
+        connection.execute(CREATE, ("+15550000", None))
+        connection.rollback()
+        for number, user in (("+15550001", None), ("+15550002", USER)):
+            connection.execute(CREATE, (number, user))
+            connection.execute("SAVEPOINT taken_back")
+            connection.execute(CREATE, (f"{number}9", None))
+            connection.execute("ROLLBACK TO taken_back")
+            with connection.transaction():
+                connection.execute(CREATE, (f"{number}0", user))
+        connection.execute("DELETE FROM contact WHERE phone_number = '+15550001'")
+        connection.execute("INSERT INTO contact (id) SELECT id FROM contact WHERE false")
+        connection.commit()
+        connection.execute(CREATE, ("+15550003", USER))
+        connection.commit()
+        counted = connection.execute("SELECT sum(contacts), sum(unassigned) FROM contact_count").fetchone()
+        found = connection.execute("SELECT count(*), count(*) - count(assigned_to) FROM contact").fetchone()
+    assert counted == found == (4, 1)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_assignments_within_one_slot_wait_in_turn(url: str) -> None:
     """One assigns a contact, the other unassigns another, while a third locks their counter."""
     with ExitStack() as stack:

@@ -252,14 +252,45 @@ WHEN (old.assigned_to IS NULL) <> (new.assigned_to IS NULL) BEGIN
 END
 """
 # Transactions of different connections mostly write to different slots, so that they don't wait for one another. They
-# do so at their end, so that none waits for another one's identifiers while it holds a slot.
+# do so at their end, so that none waits for another one's identifiers while it holds a slot. Only triggers of rows can
+# be deferred, so a setting of the transaction has what its statements created, which the first row writes.
 POSTGRESQL_COUNT = """
+CREATE FUNCTION contact_count_created() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('contacts.created', concat_ws(E'\\n', NULLIF(current_setting('contacts.created', true), ''),
+        string_agg(concat_ws(' ', account, contacts, unassigned), E'\\n')), true)
+    FROM (
+        SELECT COALESCE(account_id::text, 'none') AS account, count(*) AS contacts,
+            count(*) - count(assigned_to) AS unassigned
+        FROM inserted GROUP BY account_id
+    ) AS counted;
+    RETURN NULL;
+END $$;;
+CREATE TRIGGER contact_count_created AFTER INSERT ON contact REFERENCING NEW TABLE AS inserted
+FOR EACH STATEMENT EXECUTE FUNCTION contact_count_created();;
+CREATE FUNCTION contact_count_insert() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    created text := current_setting('contacts.created', true);
+BEGIN
+    IF created <> '' THEN
+        PERFORM set_config('contacts.created', '', true);
+        INSERT INTO contact_count AS before (account, slot, contacts, unassigned)
+        SELECT split_part(line, ' ', 1), mod(pg_backend_pid(), 16), sum(split_part(line, ' ', 2)::bigint),
+            sum(split_part(line, ' ', 3)::bigint)
+        FROM string_to_table(created, E'\\n') AS line GROUP BY 1 ORDER BY 1
+        ON CONFLICT (account, slot) DO UPDATE SET
+            contacts = before.contacts + EXCLUDED.contacts, unassigned = before.unassigned + EXCLUDED.unassigned;
+    END IF;
+    RETURN NULL;
+END $$;;
+CREATE CONSTRAINT TRIGGER contact_count_insert AFTER INSERT ON contact DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION contact_count_insert();;
 CREATE FUNCTION contact_counted() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     counted contact := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
-    new_contacts integer := (TG_OP = 'INSERT')::integer - (TG_OP = 'DELETE')::integer;
+    new_contacts integer := -(TG_OP = 'DELETE')::integer;
     new_unassigned integer := (TG_OP <> 'DELETE' AND NEW.assigned_to IS NULL)::integer
-        - (TG_OP <> 'INSERT' AND OLD.assigned_to IS NULL)::integer;
+        - (OLD.assigned_to IS NULL)::integer;
 BEGIN
     INSERT INTO contact_count AS before (account, slot, contacts, unassigned)
     VALUES (COALESCE(counted.account_id::text, 'none'), mod(pg_backend_pid(), 16), new_contacts, new_unassigned)
@@ -267,7 +298,7 @@ BEGIN
         contacts = before.contacts + new_contacts, unassigned = before.unassigned + new_unassigned;
     RETURN NULL;
 END $$;;
-CREATE CONSTRAINT TRIGGER contact_count AFTER INSERT OR DELETE ON contact DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER contact_count_delete AFTER DELETE ON contact DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION contact_counted();;
 CREATE CONSTRAINT TRIGGER contact_count_update AFTER UPDATE OF assigned_to ON contact DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW WHEN ((OLD.assigned_to IS NULL) <> (NEW.assigned_to IS NULL)) EXECUTE FUNCTION contact_counted()
