@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -136,6 +137,11 @@ def when_ready(server):  # noqa: ANN001, ANN201
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
         url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
         sys.stderr.write(f"\n  API   {url}/api/contacts\n  docs  {url}/docs\n  data  {_settings.database_name}\n\n")
+
+
+def post_fork(server, worker):  # noqa: ANN001, ANN201, ARG001
+    """Let SIGTERM end a worker that boots: it has the master's handler, and the master would wait for it in vain."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201

@@ -31,7 +31,7 @@ from contacts_service.web.streaming import StreamSlots
 
 class _App(Flask):
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Match the path alone. No route depends on the host, which Flask reads, checks and encodes: 6 of 7 µs."""
+        """Match the path alone. No route depends on the host, which Flask reads, checks and encodes: 4 µs."""
         if request is None:
             return None
         return MapAdapter(self.url_map, "", request.root_path, "", request.scheme, request.path, request.method)

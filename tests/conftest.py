@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import uuid_utils
 from flask import Flask
 from helpers.caller import Caller
-from helpers.databases import KINDS, Databases, empty, start_postgresql, with_user
+from helpers.databases import KINDS, Databases, empty, in_memory, start_postgresql, with_user
 from helpers.service import Service, serve
 from peewee import fn
 
@@ -57,10 +56,7 @@ def unmeasured_processes() -> None:
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
-    # In memory where there is room: SQLite waits for the disk at each commit.
-    memory = Path("/dev/shm")  # noqa: S108
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2**31
-    with tempfile.TemporaryDirectory(prefix="contacts-tests-", dir=memory if has_room else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="contacts-tests-", dir=in_memory()) as folder:
         yield Databases(Path(folder))
 
 

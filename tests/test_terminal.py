@@ -20,6 +20,17 @@ from helpers.service import ROOT, call, free_port, run_service, serve
 
 pytestmark = pytest.mark.processes
 
+BOOTS_SLOWLY = """
+import time
+exec(open({config!r}).read())
+forked = post_fork
+
+def post_fork(server, worker):
+    forked(server, worker)
+    print("forked", flush=True)
+    time.sleep(10)
+"""
+
 
 @contextlib.contextmanager
 def on_terminal(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
@@ -135,3 +146,19 @@ def test_installing_shows_progress_on_a_terminal_only(tmp_path: Path, *, is_term
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "called with install" in shown
     assert (" -q " not in shown.partition("called with")[2]) is is_terminal
+
+
+def test_workers_that_boot_are_stopped_without_the_grace_period(tmp_path: Path) -> None:
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(BOOTS_SLOWLY.format(config=str(ROOT / "gunicorn.conf.py")))
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/contacts.db", "PORT": str(free_port())}
+    command = [sys.executable, "-m", "gunicorn", "--config", str(config), "wsgi:app"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.readline() == b"forked\n"
+            process.terminate()
+            process.wait(timeout=20)  # Less than the grace period.
+        finally:
+            process.kill()
+    assert process.returncode == 0

@@ -157,7 +157,7 @@ def _first_rows(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
 
 
 def _counted_page(sort: str, filters: Filters, plan: Any, span: Any) -> Any:
-    """A page whose rows also have ``total``, which is read once: a query of its own takes 80 of 900 µs of a list."""
+    """A page whose rows also have ``total``, which is read once: a query of its own takes 22 of 147 µs of Python."""
     total = _sum(ContactCount.contacts, filters.account_ids)
     return _page(sort, filters, plan, span).select_extend(Alias(total, "total"))
 

@@ -42,7 +42,7 @@ class Connection(psycopg.Connection[Any]):
     def execute(self, *arguments: Any, **options: Any) -> psycopg.Cursor[Any]:
         """Run a statement; its rows have to be fetched before the next one.
 
-        All share a cursor: with one of its own a row by its key takes 37 µs of CPU, without 25.
+        All share a cursor: with one of its own a row by its key takes 18 µs of CPU, without 12.
         """
         if self._kept is None:
             self._kept = self.cursor()

@@ -89,7 +89,7 @@ class _Statement:
         cursor = backend.connection().execute(self._sql, parameters, **self._options)
         if not self._names:
             return []
-        rows = [dict(zip(self._names, row)) for row in cursor.fetchall()]  # noqa: B905 - Half as long again with strict.
+        rows = [dict(zip(self._names, row)) for row in cursor.fetchall()]  # noqa: B905 - A third longer with strict.
         for name, convert in self._converted if rows else ():
             for row in rows:
                 if (value := row[name]) is not None:

@@ -115,7 +115,7 @@ class ServiceResponse(Response):
 
     def get_wsgi_response(self, environ: Any) -> Any:
         constant = _PAGE_HEADERS if CONTENT_SECURITY_POLICY in self.headers else DATA_HEADERS
-        # Werkzeug would copy the headers and look for what to correct: 13 µs instead of 2.
+        # Werkzeug would copy the headers and look for what to correct: 5.5 µs instead of 1.5.
         is_complete = self.status_code in {200, 201} and isinstance(self.response, list)
         if is_complete and environ["REQUEST_METHOD"] != "HEAD":
             return self.response, self.status, [*self.headers, *constant]
