@@ -1,6 +1,7 @@
 """Fixtures: a database of each kind, the application on it, and a caller that checks every response."""
 
 import contextlib
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -37,6 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"services", "own_service"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests that stay until the end."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
