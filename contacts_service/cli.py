@@ -19,7 +19,7 @@ from contacts_service.db import migrations
 from contacts_service.db.copy import CopyRefused, copy_database
 from contacts_service.db.database import database
 from contacts_service.errors import Unavailable
-from contacts_service.keys import use_cases
+from contacts_service.keys import keyring
 from contacts_service.privacy.retention import Retention, apply_retention, count_contacts, erase_files
 from contacts_service.settings import InvalidSetting, Settings
 from contacts_service.web.auth import SCOPES
@@ -131,7 +131,7 @@ def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_
     """Make a key for the program NAME and print it, for the only time."""
     migrations.upgrade()
     scopes = tuple(dict.fromkeys(scopes))
-    click.echo(use_cases.create_key(name, scopes=list(scopes), accounts=accounts or None, expires_at=expires_at))
+    click.echo(keyring.create_key(name, scopes=list(scopes), accounts=accounts or None, expires_at=expires_at))
 
 
 @keys.command("list")
@@ -139,7 +139,7 @@ def create_key(name: str, scopes: tuple[str, ...], accounts: list[str], expires_
 def list_keys() -> None:
     """Print each key's prefix, state, scopes, accounts and name."""
     migrations.upgrade()
-    for key in use_cases.list_keys():
+    for key in keyring.list_keys():
         accounts = "all accounts" if key["accounts"] is None else ",".join(key["accounts"])
         # The name is last, as it may be in a script that is written from the right.
         name = printable(key["name"])
@@ -153,7 +153,7 @@ def list_keys() -> None:
 def revoke_key(prefix: str) -> None:
     """Revoke the key with this PREFIX, the part between its underscores. It stops working within five seconds."""
     migrations.upgrade()
-    if not use_cases.revoke_key(prefix):
+    if not keyring.revoke_key(prefix):
         raise click.ClickException(f"No key has the prefix {prefix}.")
     click.echo(f"revoked {prefix}")
 

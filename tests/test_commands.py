@@ -16,7 +16,7 @@ from helpers.examples import ACCOUNT
 from helpers.service import ROOT
 
 from contacts_service.app import create_app
-from contacts_service.keys.use_cases import create_key
+from contacts_service.keys.keyring import create_key
 from contacts_service.settings import Settings
 
 NEW_FILE = "Warning: this file is new."

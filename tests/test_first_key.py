@@ -12,7 +12,7 @@ from helpers.service import call, serve
 
 from contacts_service.app import create_app, prepare
 from contacts_service.errors import Unavailable
-from contacts_service.keys.use_cases import create_first_key, create_key, list_keys, revoke_key
+from contacts_service.keys.keyring import create_first_key, create_key, list_keys, revoke_key
 from contacts_service.settings import InvalidSetting, Settings
 
 KEY = "0123456789abcdef" * 2

@@ -13,9 +13,8 @@ from helpers.keys import make_key
 
 from contacts_service.contacts import list_planning
 from contacts_service.db.database import reading
-from contacts_service.keys.keyring import Keyring
+from contacts_service.keys.keyring import Keyring, revoke_key
 from contacts_service.keys.tables import ApiKey
-from contacts_service.keys.use_cases import revoke_key
 from contacts_service.web.auth import SCOPES
 
 NUMBER = "+1234567890"

@@ -18,9 +18,8 @@ from helpers.service import run_flask, serve, status_of
 from contacts_service.db.database import reading
 from contacts_service.errors import Unauthenticated
 from contacts_service.keys import keyring as keyring_module
-from contacts_service.keys.keyring import Keyring
+from contacts_service.keys.keyring import Keyring, create_key, list_keys, revoke_key
 from contacts_service.keys.tables import ApiKey
-from contacts_service.keys.use_cases import create_key, list_keys, revoke_key
 from contacts_service.web.auth import SCOPES
 
 READ = ["contacts:read"]

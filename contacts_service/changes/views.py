@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from contacts_service.changes import use_cases
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
 from schemas.changes import ChangePage, ChangesQuery
@@ -33,4 +32,4 @@ def list_changes(query: dict[str, Any]) -> Response:
     show: the token is older than that, of another `account_id`, of a key with other accounts, or of before a backup was
     restored.
     """
-    return success(use_cases.list_changes(allowed_accounts=current_caller().allowed_accounts, **query))
+    return success(use_cases.list_changes(allowed_accounts=g.caller.allowed_accounts, **query))

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 
 from contacts_service.contacts import bulk, events, identity, listing, use_cases
 from contacts_service.contacts.etags import contact_etag, contact_version
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import page_of, success
 from contacts_service.web.etags import expected_versions, success_with_etag
@@ -44,7 +43,7 @@ def list_contacts(query: dict[str, Any]) -> Response:
     whatever is created, deleted or written to meanwhile. With `sort=recent` a contact that gets a message moves to the
     front, so a reader that is past the front may miss it; what stays put is neither missed nor seen twice.
     """
-    items, total, next_cursor = listing.list_contacts(allowed_accounts=current_caller().allowed_accounts, **query)
+    items, total, next_cursor = listing.list_contacts(allowed_accounts=g.caller.allowed_accounts, **query)
     page = None if "cursor" in query else query.get("page", 1)
     return success({**page_of(items, total=total, page=page, limit=query["limit"]), "next_cursor": next_cursor})
 
@@ -60,7 +59,7 @@ def create_contact(body: dict[str, Any]) -> Response:
     An account has each phone number, bsuid, parent bsuid and external id once, and so have the contacts without
     account. When it has one already, the answer is 409 with the id of that contact in `errors.id`.
     """
-    contact = use_cases.create_contact(allowed_accounts=current_caller().allowed_accounts, **body)
+    contact = use_cases.create_contact(allowed_accounts=g.caller.allowed_accounts, **body)
     return success_with_etag(contact, contact_etag(contact), 201, Location=f"/api/contacts/{contact['id']}")
 
 
@@ -84,7 +83,7 @@ def resolve_contact(body: dict[str, Any]) -> Response:
     ended; unless they contradict each other by two external ids, or by two bsuids of which the request doesn't say that
     one follows the other. A new contact needs a phone number or a bsuid.
     """
-    contact, outcome = identity.resolve_contact(allowed_accounts=current_caller().allowed_accounts, **body)
+    contact, outcome = identity.resolve_contact(allowed_accounts=g.caller.allowed_accounts, **body)
     data = {**contact, **outcome}
     if outcome["matched_by"]:
         return success_with_etag(data, contact_etag(contact))
@@ -97,7 +96,7 @@ def resolve_contact(body: dict[str, Any]) -> Response:
 @blueprint.conditional("If-None-Match")
 def get_contact(id: str) -> Response:
     """Get a contact"""
-    contact = use_cases.get_contact(id, allowed_accounts=current_caller().allowed_accounts)
+    contact = use_cases.get_contact(id, allowed_accounts=g.caller.allowed_accounts)
     return success_with_etag(contact, contact_etag(contact))
 
 
@@ -141,7 +140,7 @@ def delete_contact(id: str) -> Response:
 
     Final and complete: its messages, chatbot sessions and tags go with it.
     """
-    allowed_accounts = current_caller().allowed_accounts
+    allowed_accounts = g.caller.allowed_accounts
     use_cases.delete_contact(id, allowed_accounts=allowed_accounts, expected=expected_versions(contact_version))
     return success(None)
 
@@ -156,7 +155,7 @@ def list_events(query: dict[str, Any], id: str) -> Response:
     Newest first. Recorded messages are no events, and neither are writes that change nothing; what a message teaches of
     its contact, such as another profile name, is one.
     """
-    return success(events.list_events(id, allowed_accounts=current_caller().allowed_accounts, **query))
+    return success(events.list_events(id, allowed_accounts=g.caller.allowed_accounts, **query))
 
 
 @blueprint.route("/<id:id>/assign", methods=["PUT"])
@@ -226,7 +225,7 @@ def change_contacts(body: dict[str, Any]) -> Response:
     """
     result = bulk.change_contacts(
         body["filter"],
-        allowed_accounts=current_caller().allowed_accounts,
+        allowed_accounts=g.caller.allowed_accounts,
         expected_total=body["expected_total"],
         changes=body.get("set", {}),
         add_tags=body.get("add_tags", []),
@@ -239,7 +238,7 @@ def _tag(contact_id: str, change: str) -> Response:
     contact = use_cases.tag_contact(
         contact_id,
         **{change: [read_path_text(request, "tag", tag_field())]},
-        allowed_accounts=current_caller().allowed_accounts,
+        allowed_accounts=g.caller.allowed_accounts,
         expected=expected_versions(contact_version),
     )
     return success_with_etag(contact, contact_etag(contact))
@@ -249,7 +248,7 @@ def _update(contact_id: str, changes: dict[str, Any], *, merge: bool = False) ->
     contact = use_cases.update_contact(
         contact_id,
         changes,
-        allowed_accounts=current_caller().allowed_accounts,
+        allowed_accounts=g.caller.allowed_accounts,
         expected=expected_versions(contact_version),
         merge=merge,
     )

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 
 from peewee import SQL, BigAutoField, BigIntegerField, IntegerField, TextField
 
-from contacts_service.db.bulkhead import Bulkhead
 from contacts_service.db.fields import IdField, JSONText, JSONTextField, OrderedTextField
-from contacts_service.settings import Settings
 
 _UNCONVERTED = (BigAutoField, BigIntegerField, IdField, IntegerField, OrderedTextField, TextField)
 
@@ -27,15 +25,15 @@ class Backend:
 
     kind: str
     execute_sql: Any
+    bulkhead: Any
     replanned: ClassVar[dict[str, Any]] = {}
     """What has the driver ask for a plan made for the very values of a query."""
     conversions: ClassVar[dict[type, Any]] = {**dict.fromkeys(_UNCONVERTED), JSONTextField: JSONText}
     """How prepared queries convert what the driver returns, None for not at all; by default by the field."""
 
-    def __init__(self, settings: Settings, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         self.is_migrated = False
         """Whether this process has seen today's tables."""
-        self.bulkhead = Bulkhead(settings.threads, settings.database_timeout / 2)
         self.use_case = _UseCase()
         super().__init__(*arguments, **options)
         # Peewee opens the connections of all threads one after the other; a slow one would hold up the others.

@@ -1,10 +1,11 @@
 """The database of this process, and the two ways to use it: reading and writing."""
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import _GeneratorContextManager, contextmanager, nullcontext
-from functools import wraps
-from time import perf_counter
+from contextlib import contextmanager, nullcontext
+from functools import partial, wraps
+from time import monotonic, perf_counter
 from typing import ParamSpec, TypeVar
 
 import psycopg
@@ -36,25 +37,44 @@ class ConcurrentChange(Unavailable):
     """Another transaction changed what this one had read. The next attempt reads what the other one wrote."""
 
 
+class Bulkhead:
+    """Slots for all threads but one, so that ``/healthz`` always answers.
+
+    A thread without a slot waits, unless the oldest holder seems stuck.
+    """
+
+    def __init__(self, threads: int, patience: float) -> None:
+        self._slots = max(1, threads - 1)
+        self._patience = patience  # Seconds after which the holder of a slot counts as stuck.
+        self._changed = threading.Condition()
+        self._held_since: dict[int, float] = {}  # By thread.
+
+    def enter(self) -> bool:
+        """Take a slot; False if this thread holds one already. Raises Unavailable."""
+        thread = threading.get_ident()
+        if thread in self._held_since:
+            return False
+        with self._changed:
+            while len(self._held_since) >= self._slots:
+                left = min(self._held_since.values()) + self._patience - monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    raise Unavailable("all threads but one wait for the database already")
+            self._held_since[thread] = monotonic()
+        return True
+
+    def leave(self) -> None:
+        """Give this thread's slot back."""
+        with self._changed:
+            del self._held_since[threading.get_ident()]
+            self._changed.notify()
+
+
 def connect(settings: Settings) -> SqliteBackend | PostgresqlBackend:
     """Choose the database of this process. It is opened by its first use."""
     backend = SqliteBackend(settings) if settings.sqlite_path else PostgresqlBackend(settings)
+    backend.bulkhead = Bulkhead(settings.threads, settings.database_timeout / 2)
     database.initialize(backend)
     return backend
-
-
-def reading() -> "_GeneratorContextManager[None]":
-    """Hold this thread's connection. Each query sees what was committed when it began. Raises Unavailable."""
-    return _use_case(writes=False)
-
-
-def writing(*, one_statement: bool = False) -> "_GeneratorContextManager[None]":
-    """Hold a transaction that commits at the end, or rolls back if anything is raised. Raises Unavailable.
-
-    Within another transaction it is a savepoint. ``one_statement``: only one statement writes, the first. It commits by
-    itself, which saves those that begin and commit a transaction.
-    """
-    return _use_case(writes=True, one_statement=one_statement)
 
 
 def retried(use_case: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -99,6 +119,16 @@ def _use_case(*, writes: bool, one_statement: bool = False) -> Iterator[None]:
         BUSY_CONNECTIONS.dec()
         if holds_slot:
             backend.bulkhead.leave()
+
+
+reading = partial(_use_case, writes=False)
+"""Hold this thread's connection. Each query sees what was committed when it began. Raises Unavailable."""
+writing = partial(_use_case, writes=True)
+"""Hold a transaction that commits at the end, or rolls back if anything is raised. Raises Unavailable.
+
+Within another transaction it is a savepoint. ``one_statement``: only one statement writes, the first. It commits by
+itself, which saves those that begin and commit a transaction.
+"""
 
 
 def _open_connection(backend: SqliteBackend | PostgresqlBackend) -> None:

@@ -70,7 +70,7 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.database_timeout
         url = settings.database_url.replace("postgres://", "postgresql://", 1)
-        super().__init__(settings, url, prefer_psycopg3=True)
+        super().__init__(url, prefer_psycopg3=True)
 
     def _connect(self) -> Connection:
         milliseconds = int(self._timeout * 1000)

@@ -56,7 +56,6 @@ class SqliteBackend(Backend, SqliteDatabase):
         with contextlib.suppress(OSError):  # Opening the file says each time why it can't be made.
             self.path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(
-            settings,
             str(self.path),
             timeout=settings.database_timeout,
             # IMMEDIATE takes the write lock at once. A transaction that begins by reading and writes later would

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from contacts_service.flows import use_cases
 from contacts_service.flows.etags import flow_etag, flow_version
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import page_of, success
 from contacts_service.web.etags import expected_versions, must_be_new, must_exist, success_with_etag
@@ -24,7 +23,7 @@ def list_flows(query: dict[str, Any]) -> Response:
     Newest first. A page also ends after about 4 MiB, so follow `next_cursor`, which is null on the last page, rather
     than count pages.
     """
-    items, total, next_cursor = use_cases.list_flows(allowed_accounts=current_caller().allowed_accounts, **query)
+    items, total, next_cursor = use_cases.list_flows(allowed_accounts=g.caller.allowed_accounts, **query)
     page = None if "cursor" in query else query.get("page", 1)
     return success({**page_of(items, total=total, page=page, limit=query["limit"]), "next_cursor": next_cursor})
 
@@ -43,7 +42,7 @@ def put_flow(body: dict[str, Any], id: str) -> Response:
     """
     flow, is_new = use_cases.put_flow(
         id,
-        allowed_accounts=current_caller().allowed_accounts,
+        allowed_accounts=g.caller.allowed_accounts,
         expected=expected_versions(flow_version),
         only_new=must_be_new(),
         only_existing=must_exist(),
@@ -62,7 +61,7 @@ def get_flow(query: dict[str, Any], id: str) -> Response:
 
     That of an account has to be asked for with its `account_id`.
     """
-    flow = use_cases.get_flow(id, allowed_accounts=current_caller().allowed_accounts, **query)
+    flow = use_cases.get_flow(id, allowed_accounts=g.caller.allowed_accounts, **query)
     return success_with_etag(flow, flow_etag(flow))
 
 
@@ -76,6 +75,6 @@ def delete_flow(query: dict[str, Any], id: str) -> Response:
 
     Its sessions stay; they then answer a null `flow_name` and no sections.
     """
-    allowed_accounts = current_caller().allowed_accounts
+    allowed_accounts = g.caller.allowed_accounts
     use_cases.delete_flow(id, allowed_accounts=allowed_accounts, expected=expected_versions(flow_version), **query)
     return success(None)

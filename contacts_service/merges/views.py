@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from contacts_service.contacts.etags import contact_etag, contact_version
 from contacts_service.merges import duplicates, undo, use_cases
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
 from contacts_service.web.etags import expected_versions, success_with_etag
@@ -38,7 +37,7 @@ def merge_contact(body: dict[str, Any], id: str) -> Response:
     """
     contact = use_cases.merge(
         id,
-        allowed_accounts=current_caller().allowed_accounts,
+        allowed_accounts=g.caller.allowed_accounts,
         expected=expected_versions(contact_version),
         **body,
     )
@@ -54,7 +53,7 @@ def list_merges(id: str) -> Response:
 
     The latest first, at most 1,000; those that were merged into one of them before stand among them.
     """
-    return success({"items": use_cases.list_merges(id, allowed_accounts=current_caller().allowed_accounts)})
+    return success({"items": use_cases.list_merges(id, allowed_accounts=g.caller.allowed_accounts)})
 
 
 @blueprint.route("/<id:id>/merges/<id:source_id>", methods=["DELETE"])
@@ -74,7 +73,7 @@ def undo_merge(id: str, source_id: str) -> Response:
     contact = undo.undo_merge(
         id,
         source_id,
-        allowed_accounts=current_caller().allowed_accounts,
+        allowed_accounts=g.caller.allowed_accounts,
         expected=expected_versions(contact_version),
     )
     return success(contact)
@@ -88,7 +87,7 @@ def list_duplicates(query: dict[str, Any]) -> Response:
 
     In the order in which the contacts were created. A pair is gone when one of the two is merged or deleted.
     """
-    items, next_cursor = duplicates.list_duplicates(allowed_accounts=current_caller().allowed_accounts, **query)
+    items, next_cursor = duplicates.list_duplicates(allowed_accounts=g.caller.allowed_accounts, **query)
     return success({"items": items, "next_cursor": next_cursor})
 
 
@@ -101,5 +100,5 @@ def dismiss_duplicate(body: dict[str, Any]) -> Response:
 
     The two contacts are two persons, whatever is noticed of them later.
     """
-    duplicates.dismiss_duplicate(*body["ids"], allowed_accounts=current_caller().allowed_accounts)
+    duplicates.dismiss_duplicate(*body["ids"], allowed_accounts=g.caller.allowed_accounts)
     return success(None)

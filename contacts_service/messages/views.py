@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from contacts_service.messages import use_cases
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
 from schemas.messages import (
@@ -35,7 +34,7 @@ def list_messages(query: dict[str, Any], id: str) -> Response:
     leads to older ones, `after` the last to newer ones, both to those between. A page also ends after about 4 MiB;
     `has_more` tells whether there are more in that direction.
     """
-    return success(use_cases.list_messages(id, allowed_accounts=current_caller().allowed_accounts, **query))
+    return success(use_cases.list_messages(id, allowed_accounts=g.caller.allowed_accounts, **query))
 
 
 @blueprint.route("/contacts/<id:id>/messages", methods=["POST"])
@@ -52,7 +51,7 @@ def record_message(body: dict[str, Any], id: str) -> Response:
     `revoke` or `system` message raises no `unread_count`, is no preview and doesn't move `last_message_at`; of these
     only a `reaction` moves `last_inbound_at`. With `history` a message counts as read.
     """
-    message, is_new = use_cases.record_message(id, allowed_accounts=current_caller().allowed_accounts, **body)
+    message, is_new = use_cases.record_message(id, allowed_accounts=g.caller.allowed_accounts, **body)
     return success(message, 201 if is_new else 200)
 
 
@@ -69,7 +68,7 @@ def receive_message(body: dict[str, Any]) -> Response:
     message fills gaps of the contact and replaces nothing. The same message again answers 200 with the first record and
     changes nothing.
     """
-    message, is_new = use_cases.receive_message(allowed_accounts=current_caller().allowed_accounts, **body)
+    message, is_new = use_cases.receive_message(allowed_accounts=g.caller.allowed_accounts, **body)
     return success(message, 201 if is_new else 200)
 
 
@@ -87,7 +86,7 @@ def set_status_by_wa_id(body: dict[str, Any]) -> Response:
     `contact` is what WhatsApp says of the recipient: the message's contact gets its identifiers as by
     `POST /api/contacts/resolve`; before the message is recorded, the contact that has some of them.
     """
-    message = use_cases.set_status_by_wa_id(allowed_accounts=current_caller().allowed_accounts, **body)
+    message = use_cases.set_status_by_wa_id(allowed_accounts=g.caller.allowed_accounts, **body)
     return success(message, 200 if message else 202)
 
 
@@ -100,4 +99,4 @@ def set_status(body: dict[str, Any], id: str) -> Response:
 
     Forward only: `pending`, `sent`, `delivered`, `read`; `failed` from any but `read`. A late lower one is ignored.
     """
-    return success(use_cases.set_status(id, allowed_accounts=current_caller().allowed_accounts, **body))
+    return success(use_cases.set_status(id, allowed_accounts=g.caller.allowed_accounts, **body))

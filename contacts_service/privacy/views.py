@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from contacts_service.privacy.export import export_contact
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import encode
 from contacts_service.web.streaming import streamed
@@ -26,7 +25,7 @@ def export_person(id: str) -> Response:
     and merges, as one document that is written as it is read. If the contact is deleted or merged meanwhile, or the
     database fails, the connection ends before the document does.
     """
-    contact, pages = export_contact(id, current_caller().allowed_accounts)
+    contact, pages = export_contact(id, g.caller.allowed_accounts)
     response = streamed(_document(contact, pages), "application/json")
     response.headers["Content-Disposition"] = f"attachment; filename=contact-{id}.json"
     return response

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
 from contacts_service.sessions import use_cases
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
 from schemas.sessions import SessionData, SessionList, SessionListQuery, SessionPatch, SessionPut
@@ -22,7 +21,7 @@ def get_session_data(id: str) -> Response:
     The variables of the contact's most recent active or completed session, and how the flow's panel shows them. A
     contact without one gets null ids, `{}` and `{"sections": []}`.
     """
-    return success(use_cases.get_session_data(id, allowed_accounts=current_caller().allowed_accounts))
+    return success(use_cases.get_session_data(id, allowed_accounts=g.caller.allowed_accounts))
 
 
 @blueprint.route("/<id:id>/session-data", methods=["PUT"])
@@ -36,7 +35,7 @@ def put_session_data(body: dict[str, Any], id: str) -> Response:
     Starts a session, or replaces all variables of the contact's session that has `session_id`. A `status` or
     `flow_id` that is not sent stays as it is, and begins as `active` and null.
     """
-    session, is_new = use_cases.put_session(id, allowed_accounts=current_caller().allowed_accounts, **body)
+    session, is_new = use_cases.put_session(id, allowed_accounts=g.caller.allowed_accounts, **body)
     return success(session, 201 if is_new else 200)
 
 
@@ -51,7 +50,7 @@ def patch_session_data(body: dict[str, Any], id: str) -> Response:
     Merges `session_data` as a JSON Merge Patch (RFC 7396) into the given session, or into the one that GET answers;
     where there is none, it starts. Many writers may do so at once: none undoes what another merged.
     """
-    session, is_new = use_cases.patch_session(id, allowed_accounts=current_caller().allowed_accounts, **body)
+    session, is_new = use_cases.patch_session(id, allowed_accounts=g.caller.allowed_accounts, **body)
     return success(session, 201 if is_new else 200)
 
 
@@ -65,4 +64,4 @@ def list_sessions(query: dict[str, Any], id: str) -> Response:
     Whatever their status, newest first. `before` the last session of a page leads to older ones. A page also ends
     after about 4 MiB; `has_more` tells whether there are more.
     """
-    return success(use_cases.list_sessions(id, allowed_accounts=current_caller().allowed_accounts, **query))
+    return success(use_cases.list_sessions(id, allowed_accounts=g.caller.allowed_accounts, **query))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 
 from contacts_service.db.accounts import require_account
 from contacts_service.errors import UnsupportedMediaType
@@ -10,7 +10,6 @@ from contacts_service.transfer import use_cases
 from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.reading import CsvFile, NdjsonFile
 from contacts_service.transfer.writing import RejectedRows, as_csv, as_ndjson
-from contacts_service.web.auth import current_caller
 from contacts_service.web.blueprint import Blueprint, require_accepted
 from contacts_service.web.envelope import success
 from contacts_service.web.observability import ServiceResponse
@@ -57,7 +56,7 @@ def import_contacts(query: dict[str, Any]) -> Response:
     characters only the first 100. With `dry_run=true` nothing is written, and the counts are those of an import at this
     moment.
     """
-    caller = current_caller()
+    caller = g.caller
     if "account_id" in query:
         require_account(caller.allowed_accounts, query["account_id"])
     if request.mimetype not in _ROWS or request.content_encoding:
@@ -101,7 +100,7 @@ def export_contacts(query: dict[str, Any]) -> Response:
     else:
         file_format = "csv" if request.accept_mimetypes.best_match([_CSV, _NDJSON], _CSV) == _CSV else "ndjson"
     is_csv = file_format == "csv"
-    _, pages = use_cases.export_contacts(current_caller().allowed_accounts, **query)
+    _, pages = use_cases.export_contacts(g.caller.allowed_accounts, **query)
     response = streamed(as_csv(pages) if is_csv else as_ndjson(pages), f"{_CSV if is_csv else _NDJSON}; charset=utf-8")
     response.headers["Content-Disposition"] = f"attachment; filename=contacts.{file_format}"
     return response

@@ -43,12 +43,15 @@ _LOCAL_CALLER = Caller(prefix=None, name=None, scopes=frozenset(SCOPES), allowed
 
 
 def authenticate(request: Request) -> None:
-    """Find out who calls before anything else of the request is looked at.
+    """Find out who calls, as ``g.caller``, before anything else of the request is looked at.
 
     Raises Unauthenticated, KeyRequired, LocalOnly, ScopeMissing, InvalidRequest, Unavailable.
     """
-    keyring = current_app.extensions["keyring"]
-    presented = _presented_key(request)
+    keyring, headers = current_app.extensions["keyring"], request.environ
+    presented = headers.get("HTTP_X_API_KEY")
+    if presented is None and "HTTP_AUTHORIZATION" in headers:
+        scheme, _, token = headers["HTTP_AUTHORIZATION"].partition(" ")
+        presented = token.strip() if scheme.lower() == "bearer" else ""
     if presented is not None:
         caller = keyring.caller_of(presented)
     elif not keyring.is_empty():
@@ -59,19 +62,11 @@ def authenticate(request: Request) -> None:
         raise LocalOnly
     else:
         caller = _LOCAL_CALLER
-    g.request_state.caller = caller
+    g.caller = caller
     if (scope := SCOPE_OF_METHOD[request.method]) not in caller.scopes:
         raise ScopeMissing(scope)
     actor.set(caller.name)
-    on_behalf_of.set(_x_actor(request) if "HTTP_X_ACTOR" in request.environ else None)
-
-
-def current_caller() -> Caller:
-    """The caller of the current request. Operations that ask for no key have none."""
-    caller: Caller | None = g.request_state.caller
-    if caller is None:
-        raise RuntimeError("the operation asks for no key")
-    return caller
+    on_behalf_of.set(_x_actor(request) if "HTTP_X_ACTOR" in headers else None)
 
 
 def _x_actor(request: Request) -> str:
@@ -84,17 +79,6 @@ def _x_actor(request: Request) -> str:
     if not 0 < len(text) <= MAX_ACTOR_LENGTH or not text.isprintable():
         raise InvalidRequest({"X-Actor": [f"Not 1 to {MAX_ACTOR_LENGTH} printable characters."]})
     return text
-
-
-def _presented_key(request: Request) -> str | None:
-    """The key that was sent; None if the request brings no credentials of any kind."""
-    headers = request.environ
-    if "HTTP_X_API_KEY" in headers:
-        return str(headers["HTTP_X_API_KEY"])
-    if "HTTP_AUTHORIZATION" not in headers:
-        return None
-    scheme, _, token = headers["HTTP_AUTHORIZATION"].partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _is_local(request: Request) -> bool:

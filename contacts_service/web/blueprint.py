@@ -6,9 +6,10 @@ from functools import cache
 from typing import Any
 
 import flask_smorest
-from flask import Request, request
+from flask import Request, current_app, request
 from marshmallow import Schema, fields
 
+from contacts_service.db.database import database
 from contacts_service.errors import NotAcceptable
 from contacts_service.web.auth import authenticate
 from contacts_service.web.etags import require_known_conditions
@@ -88,6 +89,8 @@ class Blueprint(flask_smorest.Blueprint):
         """Check what surrounds the body before the view runs: the key, and what the request asks for."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
         if not self._is_open:
+            if not database.is_migrated:
+                current_app.extensions["upgrade"]()
             authenticate(current)
         if current.environ.get("HTTP_ACCEPT", "*/*") not in _COMMON_ACCEPTS or current.endpoint in self._produces:
             require_accepted(current, self._produces.get(current.endpoint, _JSON))

@@ -1,5 +1,6 @@
 """The envelope around every JSON response."""
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ def page_of(items: list[dict[str, Any]], *, total: int, page: int | None, limit:
 def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:
     """Answer an error; ``errors`` tells what is wrong with which field."""
     ERRORS.labels(code).inc()
-    body = error_body(code, message, g.request_state.request_id, errors, **more)
+    body = error_body(code, message, g.request_id, errors, **more)
     return ServiceResponse(encode(body), status, content_type="application/json")
 
 
@@ -39,12 +40,11 @@ def error_body(
     return {**body, "request_id": request_id, **more}
 
 
-def encode(body: Any) -> bytes:
-    """Write JSON with Z for UTC; JSONText is copied as it stands."""
-    return orjson.dumps(body, _embed_json, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
-
-
 def _embed_json(value: Any) -> orjson.Fragment:
     if isinstance(value, JSONText):
         return orjson.Fragment(str(value))  # Fragment takes no subclass.
     raise TypeError(type(value).__name__)
+
+
+encode = partial(orjson.dumps, default=_embed_json, option=orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS)
+"""Write JSON with Z for UTC; JSONText is copied as it stands."""

@@ -82,7 +82,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _log.error("the request failed", extra={"traceback": _traceback(error), "request_id": g.request_state.request_id})
+    _log.error("the request failed", extra={"traceback": _traceback(error), "request_id": g.request_id})
     return failure(InternalError.status, InternalError.code, InternalError.message)
 
 

@@ -1,9 +1,10 @@
 """Addresses for operators: health of the process and of the database, and metrics."""
 
 import flask
-from flask import Response, request
+from flask import Response, current_app, request
 from prometheus_client.exposition import choose_encoder
 
+from contacts_service.db.database import database
 from contacts_service.db.migrations import require_migrated
 from contacts_service.metrics import collect
 from contacts_service.web.blueprint import Blueprint
@@ -31,6 +32,8 @@ def readyz() -> Response:
 
     Asks the database, within `CONTACTS_DATABASE_TIMEOUT`; send no requests while this fails.
     """
+    if not database.is_migrated:
+        current_app.extensions["upgrade"]()
     require_migrated()
     return success({"healthy": True})
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 
 from contacts_service.db.database import database, writing
 from contacts_service.errors import (
@@ -19,7 +19,6 @@ from contacts_service.errors import (
     ServiceError,
     VersionMismatch,
 )
-from contacts_service.web.auth import current_caller
 from contacts_service.web.error_handlers import service_error
 from contacts_service.web.parser import read_body
 from contacts_service.web.stored_responses import StoredResponse, delete_expired
@@ -46,9 +45,7 @@ def idempotent(view: Callable[..., Response]) -> Callable[..., Response]:
         if not _KEY.fullmatch(key):
             raise InvalidRequest({"Idempotency-Key": ["Not 1 to 255 printable ASCII characters."]})
         body = read_body(request)  # Before the transaction begins: it may come slowly.
-        return run_idempotent(
-            _digest(current_caller().prefix or "", key), _fingerprint(body), lambda: view(*args, **kwargs)
-        )
+        return run_idempotent(_digest(g.caller.prefix or "", key), _fingerprint(body), lambda: view(*args, **kwargs))
 
     return replay_or_run
 

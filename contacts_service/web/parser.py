@@ -4,11 +4,10 @@ import json
 import math
 from collections.abc import Iterator
 from itertools import islice
-from time import perf_counter
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from flask import Request, g
+from flask import Request
 from gunicorn.http.errors import ParseException
 from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
@@ -16,13 +15,11 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
 from contacts_service.errors import MAX_BODY, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from contacts_service.web.auth import authenticate
 from schemas.exact_json import ExactFloat, parse_int
 from schemas.examples import CONTACT_ID
 from schemas.fields import canonical_uuid
 
 MAX_ERRORS = 100  # A body of a million mistakes gets no response of a million texts.
-_SLOW_BODY_SECONDS = 1.0
 
 
 class RequestParser(FlaskParser):
@@ -35,12 +32,21 @@ class RequestParser(FlaskParser):
         return read_query(req)
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
+        """Parse JSON as RFC 8259 defines it: no NaN, no infinity, also not by way of 1e999."""
         body = read_body(req)
         if not body:
             raise InvalidRequest({"body": ["The body is empty; send a JSON object."]})
         if not req.is_json:
             raise UnsupportedMediaType
-        return parse_json(body)
+        try:
+            text = body.decode()
+            if text.startswith("\ufeff"):
+                _refuse_constant("A byte order mark")
+            return _DECODER.decode(text)
+        except RecursionError as error:
+            raise InvalidRequest({"body": ["Nested too deeply."]}) from error
+        except ValueError as error:  # Bad UTF-8 and integers of more than 4,300 digits are ValueErrors too.
+            raise InvalidRequest({"body": [f"Not valid JSON: {error}."]}) from error
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         [messages] = error.messages.values()  # type: ignore[union-attr] # By location, of which there is one.
@@ -82,22 +88,7 @@ def read_body(req: Request) -> bytes:
         raise InvalidRequest({"body": ["The body can't be read to its end."]}) from error
     if req.content_length is None and len(body) == req.max_content_length:
         raise PayloadTooLarge(MAX_BODY)  # Werkzeug cuts a chunked body at the limit and says nothing.
-    if body and perf_counter() - g.request_state.began > _SLOW_BODY_SECONDS:
-        authenticate(req)  # The key may have been revoked while the body came.
     return body
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON as RFC 8259 defines it: no NaN, no infinity, also not by way of 1e999. Raises InvalidRequest."""
-    try:
-        text = body.decode()
-        if text.startswith("\ufeff"):
-            _refuse_constant("A byte order mark")
-        return _DECODER.decode(text)
-    except RecursionError as error:
-        raise InvalidRequest({"body": ["Nested too deeply."]}) from error
-    except ValueError as error:  # Bad UTF-8 and integers of more than 4,300 digits are ValueErrors too.
-        raise InvalidRequest({"body": [f"Not valid JSON: {error}."]}) from error
 
 
 def _refuse_constant(constant: str) -> NoReturn:

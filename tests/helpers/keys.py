@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from flask import Flask
 
-from contacts_service.keys.keyring import Keyring
-from contacts_service.keys.use_cases import create_key
+from contacts_service.keys.keyring import Keyring, create_key
 from contacts_service.web.auth import SCOPES
 
 
