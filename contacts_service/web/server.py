@@ -6,6 +6,7 @@ import logging
 import mmap
 import select
 import socket
+import sys
 import threading
 import time
 from http import HTTPStatus
@@ -26,6 +27,9 @@ _MIN_RATE = 10 * 1024  # Bytes that such a client has to send for each second th
 _CLOSING_SECONDS = 2.0  # For a client to read the last response and close, before we do.
 _MAX_RECEIVED = 64 * 1024  # At once; only requests larger than this count for _MAX_BUFFERED.
 _MAX_BUFFERED = 64 * 1024 * 1024
+# Between threads. With Python's 5 ms an import that computes delays a get six times: after each system call and each
+# answer of the database. See docs/decisions/import-export.md.
+_SWITCH_SECONDS = 0.001
 _YIELD_SECONDS = 0.001  # In which a worker that has fewer connections may accept one: the kernel has woken it too.
 _NEXT, _REST, _CLOSE = "the next request", "the rest of a request", "the client to close"
 _ONCE = select.EPOLLIN | select.EPOLLONESHOT
@@ -91,6 +95,7 @@ class Worker(ThreadWorker):
         # Settings are read twenty times for each request, by way of __getattr__.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self._epoll = select.epoll()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         super().init_process()
 
     def run(self) -> None:
