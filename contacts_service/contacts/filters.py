@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, Node, NodeList, fn
 
 from contacts_service.contacts.metadata_terms import term_of
-from contacts_service.contacts.search_index import IndexQuery, all_of
-from contacts_service.contacts.search_postgresql import PostgresqlSearchIndex
-from contacts_service.contacts.search_sqlite import SqliteSearchIndex
+from contacts_service.contacts.search_index import INDEXES, IndexQuery, all_of
 from contacts_service.contacts.search_text import alternatives
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
@@ -25,10 +23,6 @@ from contacts_service.db.database import database
 from contacts_service.errors import InvalidRequest
 from schemas.constants import MAX_SEARCH_WORDS
 
-INDEXES: dict[str, SqliteSearchIndex | PostgresqlSearchIndex] = {
-    "sqlite": SqliteSearchIndex(),
-    "postgresql": PostgresqlSearchIndex(),
-}
 NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # The recency of contacts without a message.
 _BOUNDED = {"created": Contact.created_at, "last_message": Contact.recency, "last_inbound": Contact.last_inbound_at}
 _FIELDS = {**_BOUNDED, "unread": Contact.unread_count, "search": Contact.search_text, "ids": Contact.id}

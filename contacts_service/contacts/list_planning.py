@@ -18,7 +18,7 @@ and what is left is sorted.
 A page that begins at an offset is read in two steps: ids from the index, then whole rows for this page alone.
 """
 
-from contacts_service.contacts.filters import INDEXES, METADATA, NO_MESSAGE, PARTIAL, Filters
+from contacts_service.contacts.filters import METADATA, NO_MESSAGE, PARTIAL, Filters
 from contacts_service.contacts.list_queries import (
     COUNTED_READERS,
     READERS,
@@ -32,7 +32,7 @@ from contacts_service.contacts.list_queries import (
     count_unassigned,
     list_keys,
 )
-from contacts_service.contacts.search_index import by_row
+from contacts_service.contacts.search_index import INDEXES, by_row
 from contacts_service.contacts.tables import IDENTIFIER_KINDS
 from contacts_service.db.database import database
 from contacts_service.db.prepared import InlineInt, Row

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from contacts_service.contacts.consent import NOT_SAID, with_consent
-from contacts_service.contacts.filters import INDEXES
 from contacts_service.contacts.identifiers import Identifier, find_keys, lock_by_keys, measure_metadata
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
 from contacts_service.contacts.metadata_terms import terms_of
+from contacts_service.contacts.search_index import INDEXES
 from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT, Contact
 from contacts_service.contacts.writes import change, changed_tags, new_contact
 from contacts_service.db.accounts import AllowedAccounts
