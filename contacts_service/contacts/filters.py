@@ -71,7 +71,7 @@ class Filters(NamedTuple):
         return names
 
     def has_index(self, name: str) -> bool:
-        """Whether an index finds the contacts that pass a filter, as opposed to those that don't."""
+        """Whether an index finds the contacts that pass a filter, which are seldom nearly all."""
         if name in PARTIAL:
             return getattr(self, name) is True
         return name != "last_inbound" or "last_inbound_after" in self.bounds
@@ -105,7 +105,7 @@ def make_filters(  # noqa: PLR0913 - The query parameters.
         raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
     # Contacts without a message are before everything.
     earliest = NO_MESSAGE + timedelta(microseconds=1)
-    bounds |= {name: max(bounds[name], earliest) for name in bounds if name.startswith("last_message")}
+    bounds |= {name: max(bounds[name], earliest) for name in bounds if name.startswith("last_")}
     filters = Filters(allowed_accounts, equal, ids, tags, searches, bounds, unread, marketing_opt_out, [])
     if metadata:
         accounts = filters.account_ids
@@ -183,12 +183,11 @@ def matches_any(searches: list[IndexQuery], pk: Any, search_text: Any, tagged: A
 
 def _bounded(filters: Filters, name: str, column: Any) -> Node:
     after, before = filters.bounds.get(f"{name}_after"), filters.bounds.get(f"{name}_before")
-    conditions = [] if after is None else [column >= after.of(_BOUNDED[name])]
-    if before is not None:
-        earlier = column < before.of(_BOUNDED[name])
-        # Contacts that never wrote are before everything.
-        conditions.append(earlier | column.is_null() if name == "last_inbound" and not conditions else earlier)
-    return all_of(conditions)
+    field = _BOUNDED[name]
+    if name == "last_inbound":
+        column = fn.COALESCE(column, SQL("'0001-01-01T00:00:00.000000Z'"))  # As in its index.
+    conditions = [] if after is None else [column >= after.of(field)]
+    return all_of(conditions if before is None else [*conditions, column < before.of(field)])
 
 
 def _is_among(columns: Any, rows: Any) -> Node:
