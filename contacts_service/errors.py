@@ -1,6 +1,7 @@
 """What can go wrong: each error with its HTTP status, its code and its message.
 
-The error table of the documentation and the examples of the OpenAPI document are made from these classes.
+The error table of the documentation and the examples of the OpenAPI document are made from these classes, of which
+those of one status stand in the order in which they are documented.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -55,105 +56,10 @@ class Unauthenticated(ServiceError):
     headers = {"WWW-Authenticate": "Bearer"}
 
 
-class AccountForbidden(ServiceError):
-    status, code = 403, "account_forbidden"
-    message = "The key is limited to accounts: name one of them as account_id."
-
-
-class LocalOnly(ServiceError):
-    status, code = 403, "local_only"
-    message = (
-        "No key exists yet, so only callers on the service's own machine are answered. "
-        f"{_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY."
-    )
-
-
 class KeyRequired(Unauthenticated):
     """No key exists while CONTACTS_REQUIRE_KEY refuses callers without one."""
 
     message = f"No key exists yet. {_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY."
-
-
-class ScopeMissing(ServiceError):
-    status, code = 403, "scope_missing"
-    message = f"The key lacks the scope {{0}}. Use one that has it. {_MAKE_KEY} {{0}}."
-    example = ("contacts:write",)
-
-
-class ContactNotFound(ServiceError):
-    status, code, message = 404, "contact_not_found", "No contact has the id {}."
-    example = (CONTACT_ID,)
-
-
-class FlowNotFound(ServiceError):
-    status, code, message = 404, "flow_not_found", "No flow has the id {}."
-    example = (FLOW_ID,)
-
-
-class MergeNotFound(ServiceError):
-    status, code, message = 404, "merge_not_found", "The contact {} was not merged into this contact."
-    example = (OTHER_CONTACT_ID,)
-
-
-class MessageNotFound(ServiceError):
-    status, code, message = 404, "message_not_found", "No message has the id {}."
-    example = (MESSAGE_ID,)
-
-
-class EventNotFound(ServiceError):
-    status, code, message = 404, "event_not_found", "The contact has no event with the id {}."
-    example = (EVENT_ID,)
-
-
-class SessionNotFound(ServiceError):
-    status, code, message = 404, "session_not_found", "The contact has no session with the id {}."
-    example = (SESSION_ID,)
-
-
-class AddressNotFound(ServiceError):
-    status, code, message = 404, "not_found", "There is nothing at this address."
-
-
-class MethodNotAllowed(ServiceError):
-    """The path exists, the method doesn't."""
-
-    status, code = 405, "method_not_allowed"
-    message = "This address does not know the method; Allow names those that it knows."
-
-
-class NotAcceptable(ServiceError):
-    status, code, message = 406, "not_acceptable", "The answer is {}, which Accept excludes."
-    example = ("application/json",)
-
-
-class ContactExists(ServiceError):
-    status, code = 409, "contact_exists"
-    message = "A contact of this account already has one of these identifiers."
-    example_errors = {"id": [CONTACT_ID]}
-
-
-class IdentityConflict(ServiceError):
-    status, code, message = 409, "identity_conflict", "The identifiers belong to different contacts."
-    example_errors = {"id": [CONTACT_ID, OTHER_CONTACT_ID]}
-
-
-class ContactUnidentified(ServiceError):
-    status, code, message = 409, "contact_unidentified", "A contact needs a phone_number or a bsuid."
-
-
-class AccountMismatch(ServiceError):
-    status, code, message = 409, "account_mismatch", "The contacts belong to different accounts."
-
-
-class MergeFinal(ServiceError):
-    """A merge that can't be undone: too old, or its survivor was merged into another contact."""
-
-    status, code, message = 409, "merge_final", "A merge can be undone for 30 days."
-
-
-class RetryInProgress(ServiceError):
-    status, code, message = 409, "retry_in_progress", "The first request with this Idempotency-Key still runs."
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
 class ContactMerged(ServiceError):
@@ -167,11 +73,6 @@ class ContactMerged(ServiceError):
     def __init__(self, contact_id: str, survivor_id: str) -> None:
         super().__init__(contact_id, survivor_id, errors={"id": [survivor_id]})
         self.headers = {"Link": f'</api/contacts/{survivor_id}>; rel="successor-version"'}
-
-
-class TotalChanged(ServiceError):
-    status, code, message = 409, "total_changed", "The filter matches another number of contacts than expected_total."
-    example_errors = {"total": ["12"]}
 
 
 class VersionMismatch(ServiceError):
@@ -190,13 +91,6 @@ class VersionMismatch(ServiceError):
         self.current, self.etag, self.lock = current, etag, lock
 
 
-class TokenExpired(ServiceError):
-    """The changes since a token can't be told any more."""
-
-    status, code = 410, "token_expired"
-    message = "This token leads no further: read the changes again from the beginning."
-
-
 class PayloadTooLarge(ServiceError):
     status, code, message = 413, "payload_too_large", "The body is larger than {}."
     example = (MAX_BODY,)
@@ -206,25 +100,6 @@ class DocumentTooLarge(PayloadTooLarge):
     """A merge would make a document larger than a request may bring."""
 
     message = f"Merged, this would be larger than {MAX_BODY} of JSON."
-
-
-class UriTooLong(ServiceError):
-    status, code, message = 414, "uri_too_long", "The address with its query is longer than 8,190 bytes."
-
-
-class UnsupportedMediaType(ServiceError):
-    status, code, message = 415, "unsupported_media_type", "Send the body as application/json."
-
-
-class IdempotencyKeyReused(ServiceError):
-    status, code, message = 422, "idempotency_key_reused", "Another request was made with this Idempotency-Key."
-
-
-class InternalError(ServiceError):
-    """A bug. The log has the traceback under the request id."""
-
-    status, code = 500, "internal_error"
-    message = "Something went wrong on our side. The request id finds it in our log."
 
 
 class Unavailable(ServiceError):
@@ -244,19 +119,75 @@ class NoTemporarySpace(Unavailable):
     message = "The service has no room for temporary files."
 
 
-class TooManyStreams(ServiceError):
-    """As many imports and exports run as may: each holds a thread, and others are needed too."""
+def _error(
+    status: int,
+    code: str,
+    message: str,
+    *example: str,
+    errors: dict[str, list[str]] | None = None,
+    retry_after: int | None = None,
+) -> type[ServiceError]:
+    """Make the class of an error that has nothing of its own to do."""
+    headers = {"Retry-After": str(retry_after)} if retry_after else {}
+    values = {"status": status, "code": code, "message": message, "example": example, "example_errors": errors}
+    return type(code.title().replace("_", ""), (ServiceError,), {**values, "headers": headers})
 
-    status, code, message = 503, "too_many_streams", "Other imports or exports run. Try again later."
-    headers = {"Retry-After": "10"}
 
-
-class RestoreUnfinished(ServiceError):
-    """The change feed can't be read: transaction ids began again, so that changes would be missed."""
-
-    status, code = 503, "restore_unfinished"
-    message = "A backup was restored: run flask --app wsgi db restored."
-    headers = {"Retry-After": "60"}
+AccountForbidden = _error(403, "account_forbidden", "The key is limited to accounts: name one of them as account_id.")
+LocalOnly = _error(
+    403,
+    "local_only",
+    "No key exists yet, so only callers on the service's own machine are answered. "
+    f"{_MAKE_KEY} contacts:read, or start it with CONTACTS_FIRST_KEY.",
+)
+ScopeMissing = _error(
+    403, "scope_missing", f"The key lacks the scope {{0}}. Use one that has it. {_MAKE_KEY} {{0}}.", "contacts:write"
+)
+ContactNotFound = _error(404, "contact_not_found", "No contact has the id {}.", CONTACT_ID)
+FlowNotFound = _error(404, "flow_not_found", "No flow has the id {}.", FLOW_ID)
+MergeNotFound = _error(404, "merge_not_found", "The contact {} was not merged into this contact.", OTHER_CONTACT_ID)
+MessageNotFound = _error(404, "message_not_found", "No message has the id {}.", MESSAGE_ID)
+EventNotFound = _error(404, "event_not_found", "The contact has no event with the id {}.", EVENT_ID)
+SessionNotFound = _error(404, "session_not_found", "The contact has no session with the id {}.", SESSION_ID)
+AddressNotFound = _error(404, "not_found", "There is nothing at this address.")
+MethodNotAllowed = _error(
+    405, "method_not_allowed", "This address does not know the method; Allow names those that it knows."
+)
+NotAcceptable = _error(406, "not_acceptable", "The answer is {}, which Accept excludes.", "application/json")
+ContactExists = _error(
+    409,
+    "contact_exists",
+    "A contact of this account already has one of these identifiers.",
+    errors={"id": [CONTACT_ID]},
+)
+IdentityConflict = _error(
+    409,
+    "identity_conflict",
+    "The identifiers belong to different contacts.",
+    errors={"id": [CONTACT_ID, OTHER_CONTACT_ID]},
+)
+ContactUnidentified = _error(409, "contact_unidentified", "A contact needs a phone_number or a bsuid.")
+AccountMismatch = _error(409, "account_mismatch", "The contacts belong to different accounts.")
+# Too old, or its survivor was merged into another contact.
+MergeFinal = _error(409, "merge_final", "A merge can be undone for 30 days.")
+RetryInProgress = _error(
+    409, "retry_in_progress", "The first request with this Idempotency-Key still runs.", retry_after=RETRY_AFTER_SECONDS
+)
+TotalChanged = _error(
+    409, "total_changed", "The filter matches another number of contacts than expected_total.", errors={"total": ["12"]}
+)
+TokenExpired = _error(410, "token_expired", "This token leads no further: read the changes again from the beginning.")
+UriTooLong = _error(414, "uri_too_long", "The address with its query is longer than 8,190 bytes.")
+UnsupportedMediaType = _error(415, "unsupported_media_type", "Send the body as application/json.")
+IdempotencyKeyReused = _error(422, "idempotency_key_reused", "Another request was made with this Idempotency-Key.")
+# A bug. The log has the traceback under the request id.
+InternalError = _error(500, "internal_error", "Something went wrong on our side. The request id finds it in our log.")
+# As many imports and exports run as may: each holds a thread, and others are needed too.
+TooManyStreams = _error(503, "too_many_streams", "Other imports or exports run. Try again later.", retry_after=10)
+# Transaction ids began again, so that changes would be missed.
+RestoreUnfinished = _error(
+    503, "restore_unfinished", "A backup was restored: run flask --app wsgi db restored.", retry_after=60
+)
 
 
 def documented_errors(status: int | None = None) -> Iterator[type[ServiceError]]:

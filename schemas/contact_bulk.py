@@ -9,7 +9,7 @@ from schemas.contact_list import ContactFilters
 from schemas.contacts import Consent, tag_field
 from schemas.envelope import MAX_COUNT, Answer
 from schemas.examples import CONTACT_ID, USER_ID
-from schemas.fields import Integer, UniqueList, Uuid
+from schemas.fields import Integer, UniqueList, Uuid, doc
 
 
 class BulkFilter(ContactFilters):
@@ -26,9 +26,7 @@ class BulkFilter(ContactFilters):
 class BulkSet(Consent):
     """The fields to set."""
 
-    assigned_to = Uuid(
-        allow_none=True, metadata={"description": "Who looks after the contacts; null for no one.", "example": USER_ID}
-    )
+    assigned_to = Uuid(allow_none=True, metadata=doc("Who looks after the contacts; null for no one.", USER_ID))
 
 
 class ContactBulk(Schema):
@@ -41,10 +39,7 @@ class ContactBulk(Schema):
     }
     filter = fields.Nested(BulkFilter, required=True)
     expected_total = Integer(
-        required=True,
-        min_value=0,
-        max_value=MAX_COUNT,
-        metadata={"description": "How many contacts the filter has to choose.", "example": 1},
+        required=True, min_value=0, max_value=MAX_COUNT, metadata=doc("How many contacts the filter has to choose.", 1)
     )
     set = fields.Nested(BulkSet)
     add_tags = UniqueList(tag_field(), max_items=MAX_TAGS, metadata={"example": ["campaign"]})
@@ -60,5 +55,5 @@ class ContactBulk(Schema):
 
 class BulkResult(Answer):
     EXAMPLE = {"matched": 1, "changed": 1}
-    matched = fields.Integer(strict=True, metadata={"description": "Contacts that the filter chose."})
-    changed = fields.Integer(strict=True, metadata={"description": "Those that changed."})
+    matched = fields.Integer(strict=True, metadata=doc("Contacts that the filter chose."))
+    changed = fields.Integer(strict=True, metadata=doc("Those that changed."))

@@ -15,7 +15,7 @@ from schemas.contacts import (
     phone_number_field,
     text_field,
 )
-from schemas.envelope import PageOrCursor, RequestSchema, items_per_page, page_of
+from schemas.envelope import Cursor, PageQuery, RequestSchema, page_of
 from schemas.examples import CONTACT_ID, USER_ID
 from schemas.fields import (
     UUID_PATTERN,
@@ -25,6 +25,7 @@ from schemas.fields import (
     Text,
     UtcDateTime,
     UuidOrNone,
+    doc,
     why_not_storable,
 )
 
@@ -50,7 +51,7 @@ class MetadataFilter(fields.Dict):
 
 
 def time_filter(what: str) -> UtcDateTime:
-    return UtcDateTime(metadata={"description": what, "example": "2024-01-01T00:00:00Z"})
+    return UtcDateTime(metadata=doc(what, "2024-01-01T00:00:00Z"))
 
 
 class ContactFilters(RequestSchema):
@@ -59,24 +60,20 @@ class ContactFilters(RequestSchema):
     EXAMPLE = {"tags": "vip,new", "unread": "true", "metadata.plan": "gold"}
     search = Text(
         max_length=1000,
-        metadata={
-            "description": f"Up to {MAX_SEARCH_WORDS} words that all have to appear, in any order and as any part, in "
+        metadata=doc(
+            f"Up to {MAX_SEARCH_WORDS} words that all have to appear, in any order and as any part, in "
             "the name, the profile name, the username or the phone number; case and accents don't matter. A phone "
             "number may be written in any way.",
-            "example": "john",
-        },
+            "john",
+        ),
     )
-    account_id = UuidOrNone(
-        metadata={"description": "Only the contacts of this WhatsApp account; none: of no account.", "example": "none"}
-    )
-    assigned_to = UuidOrNone(
-        metadata={"description": "Only those this user looks after; none: no one does.", "example": USER_ID}
-    )
+    account_id = UuidOrNone(metadata=doc("Only the contacts of this WhatsApp account; none: of no account.", "none"))
+    assigned_to = UuidOrNone(metadata=doc("Only those this user looks after; none: no one does.", USER_ID))
     tags = CommaSeparated(
         item_pattern=TAG_PATTERN,
         max_items=50,
         max_length=2550,
-        metadata={"description": "Only those with any of these tags, separated by commas.", "example": "vip,new"},
+        metadata=doc("Only those with any of these tags, separated by commas.", "vip,new"),
     )
     phone_number = phone_number_field()
     bsuid = bsuid_field("Only the contact with this business-scoped user id.", allow_none=False)
@@ -89,7 +86,7 @@ class ContactFilters(RequestSchema):
         item_pattern=UUID_PATTERN.pattern,
         max_items=100,
         max_length=3699,
-        metadata={"description": "Only these contacts, separated by commas, at most 100.", "example": CONTACT_ID},
+        metadata=doc("Only these contacts, separated by commas, at most 100.", CONTACT_ID),
     )
     created_after = time_filter("Only those that were created then or later.")
     created_before = time_filter("Only those that were created earlier.")
@@ -97,10 +94,8 @@ class ContactFilters(RequestSchema):
     last_message_before = time_filter("Only those whose newest message is older, or that have none.")
     last_inbound_after = time_filter("Only those that wrote then or later.")
     last_inbound_before = time_filter("Only those that wrote last before, or never.")
-    unread = QueryBoolean(metadata={"description": "Whether there are unread messages.", "example": "true"})
-    marketing_opt_out = QueryBoolean(
-        metadata={"description": "Whether the contact wants no marketing.", "example": "false"}
-    )
+    unread = QueryBoolean(metadata=doc("Whether there are unread messages.", "true"))
+    marketing_opt_out = QueryBoolean(metadata=doc("Whether the contact wants no marketing.", "false"))
     metadata = MetadataFilter(
         metadata={
             "description": "Only those whose metadata has this text, number, true, false or null at its top: "
@@ -120,22 +115,15 @@ class ContactFilters(RequestSchema):
         return super().load(data, **kwargs)
 
 
-class ContactListQuery(ContactFilters, PageOrCursor):
-    cursor = Text(
-        max_length=1000,
-        min_length=1,
-        metadata={
-            "description": "The next_cursor of an earlier page with the same filters and sort.",
-            "example": "TsgdeNoPWzEsbnVsbCwiMjAyNC0wMS0wMVQxMjowMDowMFoiXQ",
-        },
+class ContactListQuery(ContactFilters, PageQuery):
+    cursor = Cursor(
+        "The next_cursor of an earlier page with the same filters and sort.",
+        "TsgdeNoPWzEsbnVsbCwiMjAyNC0wMS0wMVQxMjowMDowMFoiXQ",
     )
-    limit = items_per_page(20)
     sort = Choice(
         "ContactSort",
         ["recent", "created", "-created"],
-        metadata={
-            "description": "recent: newest message first; created: oldest contact first; -created: newest first."
-        },
+        metadata=doc("recent: newest message first; created: oldest contact first; -created: newest first."),
     )
 
 

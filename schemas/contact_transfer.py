@@ -8,7 +8,7 @@ from schemas.contact_list import ContactFilters
 from schemas.contacts import ContactFields
 from schemas.envelope import Answer, RequestSchema
 from schemas.examples import ACCOUNT_ID, USER_ID
-from schemas.fields import Choice, QueryBoolean, Uuid, UuidOrNone
+from schemas.fields import Choice, QueryBoolean, Uuid, UuidOrNone, doc
 from schemas.identity import Findable
 
 MAX_REJECTED = 1000
@@ -25,36 +25,32 @@ class ImportQuery(RequestSchema):
         "OnMatch",
         ON_MATCH,
         load_default=ON_MATCH[0],
-        metadata={"description": "What becomes of a row whose contact exists.", "example": "update"},
+        metadata=doc("What becomes of a row whose contact exists.", "update"),
     )
-    account_id = UuidOrNone(
-        metadata={"description": "The WhatsApp account of rows that name none.", "example": ACCOUNT_ID}
-    )
-    dry_run = QueryBoolean(
-        load_default=False, metadata={"description": "Count what would happen, and write nothing.", "example": "true"}
-    )
+    account_id = UuidOrNone(metadata=doc("The WhatsApp account of rows that name none.", ACCOUNT_ID))
+    dry_run = QueryBoolean(load_default=False, metadata=doc("Count what would happen, and write nothing.", "true"))
 
 
 class ImportRow(Findable, ContactFields):
     """One row: what it doesn't hold stays as it is."""
 
-    account_id = Uuid(metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
-    assigned_to = Uuid(metadata={"description": "The user who looks after the contact.", "example": USER_ID})
+    account_id = Uuid(metadata=doc("The WhatsApp account.", ACCOUNT_ID))
+    assigned_to = Uuid(metadata=doc("The user who looks after the contact.", USER_ID))
 
 
 class RejectedRow(Answer):
     """A row that was not imported."""
 
-    row = fields.Integer(strict=True, metadata={"description": "Its number, from 1 behind the header."})
+    row = fields.Integer(strict=True, metadata=doc("Its number, from 1 behind the header."))
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
-        metadata={"description": "Texts for each field at fault; `row` for what is wrong with the row as a whole."},
+        metadata=doc("Texts for each field at fault; `row` for what is wrong with the row as a whole."),
     )
 
 
 def _count(what: str) -> fields.Integer:
-    return fields.Integer(strict=True, metadata={"description": what})
+    return fields.Integer(strict=True, metadata=doc(what))
 
 
 class ImportResult(Answer):
@@ -75,15 +71,12 @@ class ImportResult(Answer):
     unchanged = _count("Rows whose contact is so already.")
     skipped = _count("Rows whose contact exists, with `on_match=skip`.")
     failed = _count("Rows that were rejected.")
-    rejected = fields.List(fields.Nested(RejectedRow), metadata={"description": f"The first {MAX_REJECTED:,} of them."})
+    rejected = fields.List(fields.Nested(RejectedRow), metadata=doc(f"The first {MAX_REJECTED:,} of them."))
 
 
 class ExportQuery(ContactFilters):
     format = Choice(
         "ExportFormat",
         ["csv", "ndjson"],
-        metadata={
-            "description": "CSV for spreadsheets, the default, or one JSON object a line.",
-            "example": "ndjson",
-        },
+        metadata=doc("CSV for spreadsheets, the default, or one JSON object a line.", "ndjson"),
     )

@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 from schemas.constants import CONSENT_SOURCES, MAX_TAGS
 from schemas.envelope import Answer, RequestSchema
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, USER_ID
-from schemas.fields import Choice, JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, UtcDateTime, Uuid
+from schemas.fields import Choice, JsonObject, PhoneNumber, StrictBoolean, Text, UniqueList, UtcDateTime, Uuid, doc
 
 
 def at_least_one_of(*names: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ PARENT_BSUID_PATTERN = r"^[A-Z]{2}\.ENT\.[A-Za-z0-9]{1,128}$"
 
 def text_field(what: str, example: str, **kwargs: Any) -> Text:
     kwargs = {"max_length": 255, "allow_none": True, **kwargs}
-    return Text(**kwargs, metadata={"description": what, "example": example})
+    return Text(**kwargs, metadata=doc(what, example))
 
 
 def tag_field(**kwargs: Any) -> Text:
@@ -61,7 +61,7 @@ def avatar_url_field() -> Text:
 
 def phone_number_field(**kwargs: Any) -> PhoneNumber:
     what = "Stored as E.164. Spaces, dots, dashes, brackets, a leading 00 and WhatsApp's bare digits are understood."
-    return PhoneNumber(metadata={"description": what, "example": "+1234567890"}, **kwargs)
+    return PhoneNumber(metadata=doc(what, "+1234567890"), **kwargs)
 
 
 class ConsentTime(UtcDateTime):
@@ -79,12 +79,12 @@ class Consent(RequestSchema):
     class Meta:
         json_schema = {"dependentRequired": {"marketing_opt_out_at": ["marketing_opt_out"]}}
 
-    marketing_opt_out = StrictBoolean(metadata={"description": "Wants no marketing.", "example": False})
+    marketing_opt_out = StrictBoolean(metadata=doc("Wants no marketing.", False))
     marketing_opt_out_at = ConsentTime(
-        metadata={
-            "description": "When that was said, by default now, which is also the latest. The newest word counts.",
-            "example": "2024-01-01T12:00:00Z",
-        }
+        metadata=doc(
+            "When that was said, by default now, which is also the latest. The newest word counts.",
+            "2024-01-01T12:00:00Z",
+        )
     )
 
 
@@ -99,14 +99,8 @@ class ContactFields(Consent):
     profile_name = text_field("What WhatsApp calls the contact.", "John")
     username = text_field("The user's WhatsApp username, which may change.", "john.doe")
     avatar_url = avatar_url_field()
-    tags = UniqueList(
-        tag_field(),
-        max_items=MAX_TAGS,
-        metadata={"description": "Replaced whole; each counts once.", "example": ["vip"]},
-    )
-    metadata = JsonObject(
-        metadata={"description": "Anything the business keeps about a contact.", "example": {"plan": "gold"}}
-    )
+    tags = UniqueList(tag_field(), max_items=MAX_TAGS, metadata=doc("Replaced whole; each counts once.", ["vip"]))
+    metadata = JsonObject(metadata=doc("Anything the business keeps about a contact.", {"plan": "gold"}))
 
 
 class ContactCreate(ContactFields):
@@ -122,7 +116,7 @@ class ContactCreate(ContactFields):
     class Meta:
         json_schema = at_least_one_of("phone_number", "bsuid")
 
-    account_id = Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+    account_id = Uuid(allow_none=True, metadata=doc("The WhatsApp account.", ACCOUNT_ID))
 
     @validates_schema
     def _require_identifier(self, data: dict[str, Any], **_: Any) -> None:
@@ -155,7 +149,7 @@ class ContactAssign(Schema):
     user_id = Uuid(
         required=True,
         allow_none=True,
-        metadata={"description": "Who looks after the contact from now on; null for no one.", "example": USER_ID},
+        metadata=doc("Who looks after the contact from now on; null for no one.", USER_ID),
     )
 
 
@@ -189,43 +183,33 @@ class ContactSummary(Answer):
         "version": 3,
     }
     id = fields.UUID()
-    phone_number = fields.String(allow_none=True, metadata={"description": "E.164."})
-    name = fields.String(allow_none=True, metadata={"description": "What people call the contact."})
-    profile_name = fields.String(allow_none=True, metadata={"description": "What WhatsApp calls the contact."})
+    phone_number = fields.String(allow_none=True, metadata=doc("E.164."))
+    name = fields.String(allow_none=True, metadata=doc("What people call the contact."))
+    profile_name = fields.String(allow_none=True, metadata=doc("What WhatsApp calls the contact."))
     avatar_url = fields.String(allow_none=True)
     account_id = fields.UUID(allow_none=True)
-    assigned_to = fields.UUID(allow_none=True, metadata={"description": "The user who looks after the contact."})
-    bsuid = fields.String(allow_none=True, metadata={"description": "WhatsApp's business-scoped user id."})
-    parent_bsuid = fields.String(
-        allow_none=True, metadata={"description": "The one across linked business portfolios."}
-    )
-    external_id = fields.String(allow_none=True, metadata={"description": "The caller's own key."})
+    assigned_to = fields.UUID(allow_none=True, metadata=doc("The user who looks after the contact."))
+    bsuid = fields.String(allow_none=True, metadata=doc("WhatsApp's business-scoped user id."))
+    parent_bsuid = fields.String(allow_none=True, metadata=doc("The one across linked business portfolios."))
+    external_id = fields.String(allow_none=True, metadata=doc("The caller's own key."))
     username = fields.String(allow_none=True)
     tags = fields.List(fields.String())
-    marketing_opt_out = fields.Boolean(metadata={"description": "Wants no marketing."})
+    marketing_opt_out = fields.Boolean(metadata=doc("Wants no marketing."))
     marketing_opt_out_at = fields.AwareDateTime(
-        allow_none=True, metadata={"description": "When that was said; null while nothing was."}
+        allow_none=True, metadata=doc("When that was said; null while nothing was.")
     )
-    marketing_opt_out_source = Choice(
-        "ConsentSource", CONSENT_SOURCES, allow_none=True, metadata={"description": "Who said it."}
-    )
-    last_message_at = fields.AwareDateTime(
-        allow_none=True, metadata={"description": "When the newest message was written."}
-    )
+    marketing_opt_out_source = Choice("ConsentSource", CONSENT_SOURCES, allow_none=True, metadata=doc("Who said it."))
+    last_message_at = fields.AwareDateTime(allow_none=True, metadata=doc("When the newest message was written."))
     last_message_preview = fields.String(
-        allow_none=True, metadata={"description": "Its text, caption or kind, at most 100 characters."}
+        allow_none=True, metadata=doc("Its text, caption or kind, at most 100 characters.")
     )
-    last_inbound_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When the contact wrote last."})
-    unread_count = fields.Integer(strict=True, metadata={"description": "Incoming messages recorded since mark-read."})
-    service_window_open = fields.Boolean(
-        metadata={"description": "Whether the contact wrote within the last 24 hours."}
-    )
-    service_window_expires_at = fields.AwareDateTime(
-        allow_none=True, metadata={"description": "24 hours after last_inbound_at."}
-    )
+    last_inbound_at = fields.AwareDateTime(allow_none=True, metadata=doc("When the contact wrote last."))
+    unread_count = fields.Integer(strict=True, metadata=doc("Incoming messages recorded since mark-read."))
+    service_window_open = fields.Boolean(metadata=doc("Whether the contact wrote within the last 24 hours."))
+    service_window_expires_at = fields.AwareDateTime(allow_none=True, metadata=doc("24 hours after last_inbound_at."))
     created_at = fields.AwareDateTime()
     updated_at = fields.AwareDateTime()
-    version = fields.Integer(strict=True, metadata={"description": "Rises with every change."})
+    version = fields.Integer(strict=True, metadata=doc("Rises with every change."))
 
 
 class Contact(ContactSummary):

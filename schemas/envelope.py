@@ -1,11 +1,12 @@
 """The envelope around every JSON answer."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, validate, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, validate
 
-from schemas.fields import Choice, QueryInteger
+from schemas.fields import Choice, QueryInteger, Text, doc
 
 
 class RequestSchema(Schema):
@@ -36,7 +37,7 @@ class Answer(Schema):
 
 def null_field() -> fields.Raw:
     """Without a type in the OpenAPI document: of those that hold only null, client generators make code that fails."""
-    return fields.Raw(allow_none=True, metadata={"description": "Always null."})
+    return fields.Raw(allow_none=True, metadata=doc("Always null."))
 
 
 class ErrorAnswer(Answer):
@@ -45,27 +46,21 @@ class ErrorAnswer(Answer):
     OPTIONAL = frozenset({"errors", "current"})
 
     status = Choice("ErrorStatus", ["error"])
-    message = fields.String(metadata={"description": "What went wrong, for a person."})
+    message = fields.String(metadata=doc("What went wrong, for a person."))
     data = null_field()
-    code = fields.String(metadata={"description": "What went wrong, for a program."})
+    code = fields.String(metadata=doc("What went wrong, for a program."))
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
-        metadata={"description": "Texts for each field at fault; fields inside others are joined by dots."},
+        metadata=doc("Texts for each field at fault; fields inside others are joined by dots."),
     )
-    request_id = fields.String(metadata={"description": "The X-Request-ID of this answer."})
+    request_id = fields.String(metadata=doc("The X-Request-ID of this answer."))
     current = fields.Dict(
-        keys=fields.String(),
-        allow_none=True,
-        metadata={"description": "With 412: what it is now, null when it doesn't exist."},
+        keys=fields.String(), allow_none=True, metadata=doc("With 412: what it is now, null when it doesn't exist.")
     )
 
 
 MAX_COUNT = 10**12  # An OFFSET of more than 64 bits is an error on both databases.
-
-
-def page_number(description: str) -> QueryInteger:
-    return QueryInteger(min_value=1, max_value=MAX_COUNT, metadata={"description": description, "example": 1})
 
 
 def items_per_page(default: int) -> QueryInteger:
@@ -73,15 +68,25 @@ def items_per_page(default: int) -> QueryInteger:
     return QueryInteger(min_value=1, max_value=100, load_default=default, metadata=described)
 
 
-class PageOrCursor(RequestSchema):
+class Cursor(Text):
+    """Leads on from a page of a list that can be read by page numbers too."""
+
+    def __init__(self, description: str, example: str) -> None:
+        super().__init__(max_length=1000, min_length=1, metadata=doc(description, example))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if data is not None and "page" in data:
+            raise ValidationError("Send page or cursor, not both.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class PageQuery(RequestSchema):
     """The query of a list that is read by page numbers, or by following cursors."""
 
-    page = page_number("Page number, by default 1; not with cursor.")
-
-    @validates_schema
-    def _require_page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
-        if "page" in data and "cursor" in data:
-            raise ValidationError("Send page or cursor, not both.", "cursor")
+    page = QueryInteger(
+        min_value=1, max_value=MAX_COUNT, metadata=doc("Page number, by default 1; not with cursor.", 1)
+    )
+    limit = items_per_page(20)
 
 
 def page_of(items: type[Answer], name: str) -> type[Schema]:
@@ -90,11 +95,11 @@ def page_of(items: type[Answer], name: str) -> type[Schema]:
     page = Answer.from_dict(
         {
             "items": fields.List(fields.Nested(items)),
-            "total": fields.Integer(**count, metadata={"description": "Matches on all pages."}),
+            "total": fields.Integer(**count, metadata=doc("Matches on all pages.")),
             "page": fields.Integer(**count, allow_none=True),
             "limit": fields.Integer(**count),
             "total_pages": fields.Integer(**count),
-            "next_cursor": fields.String(allow_none=True, metadata={"description": "Null on the last page."}),
+            "next_cursor": fields.String(allow_none=True, metadata=doc("Null on the last page.")),
         },
         name=name,
     )

@@ -5,12 +5,12 @@ from marshmallow import fields
 from schemas.constants import EVENT_KINDS
 from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import EVENT_ID
-from schemas.fields import Choice, Uuid
+from schemas.fields import Choice, Uuid, doc
 
 
 class EventsQuery(RequestSchema):
     limit = items_per_page(50)
-    before = Uuid(metadata={"description": "Only events older than this one.", "example": EVENT_ID})
+    before = Uuid(metadata=doc("Only events older than this one.", EVENT_ID))
 
 
 class Event(Answer):
@@ -29,16 +29,13 @@ class Event(Answer):
     at = fields.AwareDateTime()
     kind = Choice("EventKind", EVENT_KINDS)
     fields_ = fields.List(
-        fields.String(),
-        data_key="fields",
-        metadata={"description": "Names of the fields that changed, never their values."},
+        fields.String(), data_key="fields", metadata=doc("Names of the fields that changed, never their values.")
     )
     actor = fields.String(
-        allow_none=True,
-        metadata={"description": "The name of the key; null for a caller without key and for commands."},
+        allow_none=True, metadata=doc("The name of the key; null for a caller without key and for commands.")
     )
-    on_behalf_of = fields.String(allow_none=True, metadata={"description": "The header X-Actor of the request."})
-    version = fields.Integer(strict=True, metadata={"description": "The contact's version since the change."})
+    on_behalf_of = fields.String(allow_none=True, metadata=doc("The header X-Actor of the request."))
+    version = fields.Integer(strict=True, metadata=doc("The contact's version since the change."))
 
 
 class EventList(Answer):
@@ -46,4 +43,4 @@ class EventList(Answer):
 
     EXAMPLE = {"items": [Event.EXAMPLE], "has_more": False}
     items = fields.List(fields.Nested(Event))
-    has_more = fields.Boolean(metadata={"description": "Whether there are older ones."})
+    has_more = fields.Boolean(metadata=doc("Whether there are older ones."))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields, missing, validate
 
 from schemas import exact_json
 from schemas.examples import CONTACT_ID
@@ -45,6 +45,11 @@ def why_not_storable(text: str) -> str | None:
 def canonical_uuid(value: object) -> str | None:
     """A UUID in RFC 9562's 8-4-4-4-12 form as lower-case text; None for anything else."""
     return value.lower() if isinstance(value, str) and UUID_PATTERN.fullmatch(value) else None
+
+
+def doc(description: str, example: Any = missing) -> dict[str, Any]:
+    """What the OpenAPI document says of a field, as its metadata."""
+    return {"description": description} if example is missing else {"description": description, "example": example}
 
 
 class Text(fields.String):

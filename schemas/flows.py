@@ -2,9 +2,9 @@
 
 from marshmallow import Schema, fields
 
-from schemas.envelope import Answer, PageOrCursor, RequestSchema, items_per_page, page_of
+from schemas.envelope import Answer, Cursor, PageQuery, RequestSchema, page_of
 from schemas.examples import ACCOUNT_ID, FLOW_ID
-from schemas.fields import BoundedList, Choice, Integer, StrictBoolean, Text, Uuid, UuidOrNone
+from schemas.fields import BoundedList, Choice, Integer, StrictBoolean, Text, Uuid, UuidOrNone, doc
 
 DISPLAY_TYPES = ["text", "badge", "tag"]
 COLORS = ["default", "success", "warning", "error", "info"]
@@ -41,7 +41,7 @@ PANEL_CONFIG_EXAMPLE = {
 class PanelField(Schema):
     """Where and how the panel shows one collected variable."""
 
-    key = Text(required=True, max_length=255, min_length=1, metadata={"description": "The variable's name."})
+    key = Text(required=True, max_length=255, min_length=1, metadata=doc("The variable's name."))
     label = Text(required=True, max_length=255)
     order = Integer(min_value=0, max_value=10_000, load_default=0)
     display_type = Choice("PanelDisplayType", DISPLAY_TYPES)
@@ -74,8 +74,7 @@ class FlowPut(Schema):
     name = Text(required=True, max_length=255, min_length=1)
     panel_config = fields.Nested(PanelConfig, required=True)
     account_id = Uuid(
-        allow_none=True,
-        metadata={"description": "The WhatsApp account it belongs to; null for all of them.", "example": ACCOUNT_ID},
+        allow_none=True, metadata=doc("The WhatsApp account it belongs to; null for all of them.", ACCOUNT_ID)
     )
 
 
@@ -97,23 +96,16 @@ class Flow(Answer):
     panel_config = fields.Nested(PanelConfig)
     created_at = fields.AwareDateTime()
     updated_at = fields.AwareDateTime()
-    version = fields.Integer(strict=True, metadata={"description": "Rises with every change."})
+    version = fields.Integer(strict=True, metadata=doc("Rises with every change."))
 
 
 class FlowQuery(RequestSchema):
-    account_id = Uuid(metadata={"description": "The account of the flow; without, none.", "example": ACCOUNT_ID})
+    account_id = Uuid(metadata=doc("The account of the flow; without, none.", ACCOUNT_ID))
 
 
-class FlowListQuery(PageOrCursor):
-    cursor = Text(
-        max_length=1000,
-        min_length=1,
-        metadata={"description": "The next_cursor of an earlier page.", "example": "1704067200000000-17"},
-    )
-    limit = items_per_page(20)
-    account_id = UuidOrNone(
-        metadata={"description": "Only the flows of this account; none: of no account.", "example": "none"}
-    )
+class FlowListQuery(PageQuery):
+    cursor = Cursor("The next_cursor of an earlier page.", "1704067200000000-17")
+    account_id = UuidOrNone(metadata=doc("Only the flows of this account; none: of no account.", "none"))
 
 
 FlowPage = page_of(Flow, "FlowPage")

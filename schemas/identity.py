@@ -17,7 +17,7 @@ from schemas.contacts import (
 )
 from schemas.envelope import Answer
 from schemas.examples import ACCOUNT_ID
-from schemas.fields import Choice, Uuid
+from schemas.fields import Choice, Uuid, doc
 
 MATCHED_BY = ["bsuid", "previous_bsuid", "parent_bsuid", "external_id", "phone_number", "phone_variant"]
 FINDING = ("phone_number", "bsuid", "parent_bsuid", "external_id")
@@ -25,7 +25,7 @@ FINDING = ("phone_number", "bsuid", "parent_bsuid", "external_id")
 
 def on_conflict_field() -> Choice:
     what = "When identifiers belong to several contacts: report them, which is the default, or make them one contact."
-    return Choice("OnConflict", ["report", "merge"], metadata={"description": what, "example": "merge"})
+    return Choice("OnConflict", ["report", "merge"], metadata=doc(what, "merge"))
 
 
 class Findable(Schema):
@@ -59,7 +59,7 @@ class ContactResolve(ContactIdentity):
     """Who somebody is, as WhatsApp says, and in which account."""
 
     EXAMPLE: dict[str, Any] = {"account_id": ACCOUNT_ID, **ContactIdentity.EXAMPLE}
-    account_id = Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+    account_id = Uuid(allow_none=True, metadata=doc("The WhatsApp account.", ACCOUNT_ID))
     on_conflict = on_conflict_field()
 
 
@@ -71,17 +71,17 @@ class Resolution(Answer):
         "MatchedBy",
         MATCHED_BY,
         allow_none=True,
-        metadata={"description": "By what the contact was found; null when it is new, or the message is known."},
+        metadata=doc("By what the contact was found; null when it is new, or the message is known."),
     )
     replaced = fields.Dict(
         keys=fields.String(),
         values=fields.String(),
-        metadata={"description": "The identifiers that were replaced, by kind.", "example": {"bsuid": "US.1A2b3C"}},
+        metadata=doc("The identifiers that were replaced, by kind.", {"bsuid": "US.1A2b3C"}),
     )
     conflict_with = fields.List(
-        fields.UUID(), metadata={"description": "Other contacts that have some of the identifiers, and keep them."}
+        fields.UUID(), metadata=doc("Other contacts that have some of the identifiers, and keep them.")
     )
-    merged = fields.List(fields.UUID(), metadata={"description": "Contacts that ended, as they became one with this."})
+    merged = fields.List(fields.UUID(), metadata=doc("Contacts that ended, as they became one with this."))
 
 
 class ResolvedContact(Contact, Resolution):

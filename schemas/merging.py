@@ -6,20 +6,15 @@ from schemas.constants import DUPLICATE_REASONS
 from schemas.contacts import Contact, ContactSummary
 from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import CONTACT_ID, OTHER_CONTACT_ID
-from schemas.fields import BoundedList, Choice, StrictBoolean, Text, Uuid, UuidOrNone
+from schemas.fields import BoundedList, Choice, StrictBoolean, Text, Uuid, UuidOrNone, doc
 
 
 class ContactMergeRequest(Schema):
     """Which contact ends."""
 
     EXAMPLE = {"source_id": OTHER_CONTACT_ID}
-    source_id = Uuid(
-        required=True,
-        metadata={"description": "The contact that ends; the other one survives.", "example": OTHER_CONTACT_ID},
-    )
-    dry_run = StrictBoolean(
-        load_default=False, metadata={"description": "Answer the same and write nothing.", "example": True}
-    )
+    source_id = Uuid(required=True, metadata=doc("The contact that ends; the other one survives.", OTHER_CONTACT_ID))
+    dry_run = StrictBoolean(load_default=False, metadata=doc("Answer the same and write nothing.", True))
 
 
 class MergeResult(Answer):
@@ -27,11 +22,9 @@ class MergeResult(Answer):
 
     EXAMPLE = {"source_id": OTHER_CONTACT_ID, "fields": ["bsuid", "metadata"], "messages": 12, "sessions": 1}
     source_id = fields.UUID()
-    fields_ = fields.List(
-        fields.String(), data_key="fields", metadata={"description": "Fields that the source fills or extends."}
-    )
-    messages = fields.Integer(strict=True, metadata={"description": "How many move."})
-    sessions = fields.Integer(strict=True, metadata={"description": "How many move."})
+    fields_ = fields.List(fields.String(), data_key="fields", metadata=doc("Fields that the source fills or extends."))
+    messages = fields.Integer(strict=True, metadata=doc("How many move."))
+    sessions = fields.Integer(strict=True, metadata=doc("How many move."))
 
 
 class MergedContact(Contact):
@@ -54,9 +47,9 @@ class Merge(Answer):
         "sessions": 1,
     }
     source_id = fields.UUID()
-    merged_into = fields.UUID(metadata={"description": "This contact, or one that was itself merged into it later."})
+    merged_into = fields.UUID(metadata=doc("This contact, or one that was itself merged into it later."))
     at = fields.AwareDateTime()
-    actor = fields.String(allow_none=True, metadata={"description": "The name of the key; null without one."})
+    actor = fields.String(allow_none=True, metadata=doc("The name of the key; null without one."))
     undo_until = fields.AwareDateTime()
     messages = fields.Integer(strict=True)
     sessions = fields.Integer(strict=True)
@@ -71,13 +64,11 @@ class MergeList(Answer):
 
 class DuplicateListQuery(RequestSchema):
     limit = items_per_page(20)
-    account_id = UuidOrNone(
-        metadata={"description": "Only contacts of this account; none: of no account.", "example": "none"}
-    )
+    account_id = UuidOrNone(metadata=doc("Only contacts of this account; none: of no account.", "none"))
     cursor = Text(
         max_length=37,
         pattern=r"^[0-9]{1,18}-[0-9]{1,18}$",
-        metadata={"description": "The next_cursor of an earlier page.", "example": "17-42"},
+        metadata=doc("The next_cursor of an earlier page.", "17-42"),
     )
 
 
@@ -92,16 +83,16 @@ class Duplicate(Answer):
     contacts = fields.List(
         fields.Nested(ContactSummary),
         validate=validate.Length(equal=2),
-        metadata={"description": "The one that was created first stands first."},
+        metadata=doc("The one that was created first stands first."),
     )
     reasons = fields.List(
         Choice("DuplicateReason", DUPLICATE_REASONS),
-        metadata={
-            "description": "identity_conflict: WhatsApp gave identifiers of both for one person; phone_variant: their "
+        metadata=doc(
+            "identity_conflict: WhatsApp gave identifiers of both for one person; phone_variant: their "
             "numbers are two ways to write one."
-        },
+        ),
     )
-    seen_at = fields.AwareDateTime(metadata={"description": "When it was first noticed."})
+    seen_at = fields.AwareDateTime(metadata=doc("When it was first noticed."))
 
 
 class DuplicatePage(Answer):
@@ -109,7 +100,7 @@ class DuplicatePage(Answer):
 
     EXAMPLE = {"items": [Duplicate.EXAMPLE], "next_cursor": None}
     items = fields.List(fields.Nested(Duplicate))
-    next_cursor = fields.String(allow_none=True, metadata={"description": "Null on the last page."})
+    next_cursor = fields.String(allow_none=True, metadata=doc("Null on the last page."))
 
 
 class DuplicateDismiss(Schema):
@@ -121,5 +112,5 @@ class DuplicateDismiss(Schema):
         max_items=2,
         required=True,
         validate=validate.Length(equal=2),
-        metadata={"description": "The two contacts.", "example": [CONTACT_ID, OTHER_CONTACT_ID]},
+        metadata=doc("The two contacts.", [CONTACT_ID, OTHER_CONTACT_ID]),
     )

@@ -8,7 +8,7 @@ from schemas.constants import MESSAGE_DIRECTIONS, MESSAGE_STATUSES, MESSAGE_TYPE
 from schemas.contacts import Contact
 from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import ACCOUNT_ID, CONTACT_ID, MESSAGE_ID, WA_MESSAGE_ID
-from schemas.fields import Choice, JsonObject, StrictBoolean, Text, UtcDateTime, Uuid
+from schemas.fields import Choice, JsonObject, StrictBoolean, Text, UtcDateTime, Uuid, doc
 from schemas.identity import ContactIdentity, Resolution, on_conflict_field
 
 MAX_CONTENT_BYTES = 64 * 1024
@@ -16,11 +16,11 @@ MAX_CONTENT_BYTES = 64 * 1024
 
 def _wa_message_id(**kwargs: Any) -> Text:
     what = "WhatsApp's id of the message; an account has it once."
-    return Text(max_length=255, min_length=1, metadata={"description": what, "example": WA_MESSAGE_ID}, **kwargs)
+    return Text(max_length=255, min_length=1, metadata=doc(what, WA_MESSAGE_ID), **kwargs)
 
 
 def _account_id() -> Uuid:
-    return Uuid(allow_none=True, metadata={"description": "The WhatsApp account.", "example": ACCOUNT_ID})
+    return Uuid(allow_none=True, metadata=doc("The WhatsApp account.", ACCOUNT_ID))
 
 
 class MessageCreate(RequestSchema):
@@ -39,22 +39,17 @@ class MessageCreate(RequestSchema):
     content = JsonObject(
         required=True,
         max_bytes=MAX_CONTENT_BYTES,
-        metadata={
-            "description": "Kept as it came: what WhatsApp's webhook holds under the name of the type.",
-            "example": {"body": "Where is my order?"},
-        },
+        metadata=doc(
+            "Kept as it came: what WhatsApp's webhook holds under the name of the type.", {"body": "Where is my order?"}
+        ),
     )
     status = Choice(
         "MessageStatus",
         MESSAGE_STATUSES,
-        metadata={"description": "By default pending for an outgoing message, null for an incoming one."},
+        metadata=doc("By default pending for an outgoing message, null for an incoming one."),
     )
-    timestamp = UtcDateTime(
-        metadata={"description": "When it was written; by default now.", "example": "2024-01-01T12:00:00Z"}
-    )
-    history = StrictBoolean(
-        metadata={"description": "Of an old conversation that WhatsApp hands over: it is read.", "example": False}
-    )
+    timestamp = UtcDateTime(metadata=doc("When it was written; by default now.", "2024-01-01T12:00:00Z"))
+    history = StrictBoolean(metadata=doc("Of an old conversation that WhatsApp hands over: it is read.", False))
 
 
 class MessageReceive(MessageCreate):
@@ -71,11 +66,8 @@ class StatusPut(RequestSchema):
 
     EXAMPLE: dict[str, Any] = {"status": "delivered", "timestamp": "2024-01-01T12:00:05Z"}
     status = Choice("MessageStatus", MESSAGE_STATUSES, required=True)
-    timestamp = UtcDateTime(metadata={"description": "When; by default now.", "example": "2024-01-01T12:00:05Z"})
-    error = JsonObject(
-        max_bytes=MAX_CONTENT_BYTES,
-        metadata={"description": "Why it failed, as WhatsApp says.", "example": {"code": 131026}},
-    )
+    timestamp = UtcDateTime(metadata=doc("When; by default now.", "2024-01-01T12:00:05Z"))
+    error = JsonObject(max_bytes=MAX_CONTENT_BYTES, metadata=doc("Why it failed, as WhatsApp says.", {"code": 131026}))
 
 
 class StatusByWaIdPut(StatusPut):
@@ -85,15 +77,15 @@ class StatusByWaIdPut(StatusPut):
     account_id = _account_id()
     wa_message_id = _wa_message_id(required=True)
     contact = fields.Nested(
-        ContactIdentity, metadata={"description": "What WhatsApp says of the recipient, whose identifiers are learned."}
+        ContactIdentity, metadata=doc("What WhatsApp says of the recipient, whose identifiers are learned.")
     )
     on_conflict = on_conflict_field()
 
 
 class MessageListQuery(RequestSchema):
     limit = items_per_page(50)
-    before = Uuid(metadata={"description": "Only messages older than this one.", "example": MESSAGE_ID})
-    after = Uuid(metadata={"description": "Only messages newer than this one.", "example": MESSAGE_ID})
+    before = Uuid(metadata=doc("Only messages older than this one.", MESSAGE_ID))
+    after = Uuid(metadata=doc("Only messages newer than this one.", MESSAGE_ID))
 
 
 class Message(Answer):
@@ -115,12 +107,12 @@ class Message(Answer):
     direction = Choice("MessageDirection", MESSAGE_DIRECTIONS)
     type = Choice("MessageType", MESSAGE_TYPES)
     content = fields.Dict(keys=fields.String())
-    history = fields.Boolean(metadata={"description": "Of an old conversation."})
+    history = fields.Boolean(metadata=doc("Of an old conversation."))
     status = Choice("MessageStatus", MESSAGE_STATUSES, allow_none=True)
-    status_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When it got its status."})
+    status_at = fields.AwareDateTime(allow_none=True, metadata=doc("When it got its status."))
     error = fields.Dict(allow_none=True, keys=fields.String())
-    timestamp = fields.AwareDateTime(metadata={"description": "When it was written."})
-    created_at = fields.AwareDateTime(metadata={"description": "When it was recorded."})
+    timestamp = fields.AwareDateTime(metadata=doc("When it was written."))
+    created_at = fields.AwareDateTime(metadata=doc("When it was recorded."))
 
 
 class ReceivedMessage(Message, Resolution):
@@ -135,6 +127,4 @@ class MessageList(Answer):
 
     EXAMPLE = {"items": [Message.EXAMPLE], "has_more": False}
     items = fields.List(fields.Nested(Message))
-    has_more = fields.Boolean(
-        metadata={"description": "Whether there are more: newer ones with after, else older ones."}
-    )
+    has_more = fields.Boolean(metadata=doc("Whether there are more: newer ones with after, else older ones."))

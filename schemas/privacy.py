@@ -7,6 +7,7 @@ from marshmallow import fields
 from schemas.contacts import Contact
 from schemas.envelope import Answer
 from schemas.events import Event
+from schemas.fields import doc
 from schemas.merging import Merge
 from schemas.messages import Message
 from schemas.sessions import Session
@@ -26,7 +27,7 @@ class Identifier(Answer):
     kind = fields.String()
     value = fields.String()
     current = fields.Boolean()
-    said_at = fields.AwareDateTime(allow_none=True, metadata={"description": "When WhatsApp said so."})
+    said_at = fields.AwareDateTime(allow_none=True, metadata=doc("When WhatsApp said so."))
     first_seen_at = fields.AwareDateTime()
     last_seen_at = fields.AwareDateTime()
 
@@ -38,7 +39,7 @@ class ExportedMerge(Merge):
     snapshot = fields.Dict(
         allow_none=True,
         keys=fields.String(),
-        metadata={"description": "The contact that ended, as it is stored; null when it is too late to undo it."},
+        metadata=doc("The contact that ended, as it is stored; null when it is too late to undo it."),
     )
 
 

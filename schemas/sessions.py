@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 from schemas.constants import SESSION_STATUSES
 from schemas.envelope import Answer, RequestSchema, items_per_page
 from schemas.examples import FLOW_ID, SESSION_ID
-from schemas.fields import Choice, JsonObject, Uuid
+from schemas.fields import Choice, JsonObject, Uuid, doc
 from schemas.flows import PANEL_CONFIG_EXAMPLE, Flow, PanelConfig
 
 SESSION_DATA_EXAMPLE = {
@@ -20,18 +20,10 @@ SESSION_DATA_EXAMPLE = {
 
 class SessionPut(Schema):
     EXAMPLE = {"flow_id": FLOW_ID, "status": "active", "session_data": SESSION_DATA_EXAMPLE}
-    session_id = Uuid(
-        metadata={
-            "description": "The chatbot's own id of the session. Without it a new session starts.",
-            "example": SESSION_ID,
-        }
-    )
-    flow_id = Uuid(
-        allow_none=True,
-        metadata={"description": "The flow that collects; it need not be stored yet.", "example": FLOW_ID},
-    )
+    session_id = Uuid(metadata=doc("The chatbot's own id of the session. Without it a new session starts.", SESSION_ID))
+    flow_id = Uuid(allow_none=True, metadata=doc("The flow that collects; it need not be stored yet.", FLOW_ID))
     status = Choice("SessionStatus", SESSION_STATUSES)
-    session_data = JsonObject(required=True, metadata={"description": "All variables of the session."})
+    session_data = JsonObject(required=True, metadata=doc("All variables of the session."))
 
 
 _HAS_SESSION_ID = {"properties": {"session_id": {"type": "string"}}, "required": ["session_id"]}
@@ -39,12 +31,8 @@ _HAS_SESSION_ID = {"properties": {"session_id": {"type": "string"}}, "required":
 
 class SessionPatch(SessionPut):
     EXAMPLE = {"session_data": {"order_status": "delivered", "customer_email": None}}
-    session_id = Uuid(
-        metadata={"description": "Without it the session that GET answers is meant.", "example": SESSION_ID}
-    )
-    session_data = JsonObject(
-        metadata={"description": "A JSON Merge Patch (RFC 7396) of the variables: null removes one."}
-    )
+    session_id = Uuid(metadata=doc("Without it the session that GET answers is meant.", SESSION_ID))
+    session_data = JsonObject(metadata=doc("A JSON Merge Patch (RFC 7396) of the variables: null removes one."))
 
     class Meta:
         # For the OpenAPI document: at least one field beside session_id.
@@ -70,7 +58,7 @@ class Session(Answer):
     }
     session_id = fields.UUID()
     flow_id = fields.UUID(allow_none=True)
-    flow_name = fields.String(allow_none=True, metadata={"description": "Null when no flow of that id is stored."})
+    flow_name = fields.String(allow_none=True, metadata=doc("Null when no flow of that id is stored."))
     status = Choice("SessionStatus", SESSION_STATUSES)
     session_data = fields.Dict(keys=fields.String())
     created_at = fields.AwareDateTime()
@@ -90,7 +78,7 @@ class SessionData(Session):
 
 class SessionListQuery(RequestSchema):
     limit = items_per_page(20)
-    before = Uuid(metadata={"description": "Only sessions that began before this one.", "example": SESSION_ID})
+    before = Uuid(metadata=doc("Only sessions that began before this one.", SESSION_ID))
 
 
 class SessionList(Answer):
@@ -98,4 +86,4 @@ class SessionList(Answer):
 
     EXAMPLE = {"items": [Session.EXAMPLE], "has_more": False}
     items = fields.List(fields.Nested(Session))
-    has_more = fields.Boolean(metadata={"description": "Whether there are older ones."})
+    has_more = fields.Boolean(metadata=doc("Whether there are older ones."))

@@ -42,6 +42,7 @@ def plans_of(app: Flask, kind: str, query: dict[str, str]) -> list[str]:
         ({"created_before": "2999-01-01T00:00:00Z"}, "contact_created"),
         ({"last_message_after": DAY}, "contact_recent"),
         ({"last_inbound_after": DAY}, "contact_inbound"),
+        ({"last_inbound_before": "2999-01-01T00:00:00Z"}, "contact_inbound"),
         ({"unread": "true"}, "contact_unread"),
         ({"marketing_opt_out": "true"}, "contact_opted_out"),
         ({"unread": "true", "account_id": ACCOUNT}, "contact_unread"),

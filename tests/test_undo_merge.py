@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_merging import BSUID, NUMBER, OTHER_BSUID, OTHER_NUMBER, history, merge, record, two_contacts, without_times
 
-from contacts_service.contacts import writes
+from contacts_service.contacts import queries
 from contacts_service.contacts.merging import UNDO_WINDOW
 from contacts_service.contacts.tables import Contact, ContactIdentifier, ContactMerge
 from contacts_service.db.database import reading
@@ -251,8 +251,8 @@ def test_write_that_meets_an_undone_merge_is_tried_again(
     """The contact was away when it would have been written, and is there when the service looks why it wasn't."""
     contact = caller.create(NUMBER)
     results = iter([None])
-    written = writes.update_contact
-    monkeypatch.setattr(writes, "update_contact", lambda *given: next(results, ...) and written(*given))
+    written = queries.update_contact
+    monkeypatch.setattr(queries, "update_contact", lambda *given: next(results, ...) and written(*given))
     response = caller.put(f"/api/contacts/{contact['id']}/assign", {"user_id": USER}, headers=headers)
     assert (response.status, response.data["assigned_to"]) == (200, USER)
 

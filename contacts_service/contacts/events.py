@@ -6,9 +6,8 @@ An event is numbered by the version that the change made, and its id is made of 
 from typing import Any
 from uuid import UUID
 
-from contacts_service.contacts.queries import get_contact
 from contacts_service.contacts.tables import Contact, ContactEvent, by_id
-from contacts_service.contacts.writes import or_not_found
+from contacts_service.contacts.writes import require_contact
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.actor import actor, on_behalf_of
 from contacts_service.db.database import reading
@@ -30,7 +29,7 @@ def list_events(
             raise EventNotFound(before)
     rows = _list_events(contact_id, allowed_accounts, version, limit + 1)
     if not rows:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+        require_contact(contact_id, allowed_accounts)
     items = [{"id": str(UUID(int=UUID(contact_id).int ^ row["version"])), **row} for row in rows[:limit]]
     return {"items": items, "has_more": len(rows) > limit}
 

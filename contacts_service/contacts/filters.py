@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, Node, NodeList, fn
 
 from contacts_service.contacts.metadata_terms import term_of
-from contacts_service.contacts.search_index import IndexQuery, all_of
-from contacts_service.contacts.search_postgresql import PostgresqlSearchIndex
-from contacts_service.contacts.search_sqlite import SqliteSearchIndex
+from contacts_service.contacts.search_index import INDEXES, IndexQuery, all_of
 from contacts_service.contacts.search_text import alternatives
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
@@ -25,10 +23,6 @@ from contacts_service.db.database import database
 from contacts_service.errors import InvalidRequest
 from schemas.constants import MAX_SEARCH_WORDS
 
-INDEXES: dict[str, SqliteSearchIndex | PostgresqlSearchIndex] = {
-    "sqlite": SqliteSearchIndex(),
-    "postgresql": PostgresqlSearchIndex(),
-}
 NO_MESSAGE = datetime(1, 1, 1, tzinfo=UTC)  # The recency of contacts without a message.
 _BOUNDED = {"created": Contact.created_at, "last_message": Contact.recency, "last_inbound": Contact.last_inbound_at}
 _FIELDS = {**_BOUNDED, "unread": Contact.unread_count, "search": Contact.search_text, "ids": Contact.id}
@@ -77,7 +71,7 @@ class Filters(NamedTuple):
         return names
 
     def has_index(self, name: str) -> bool:
-        """Whether an index finds the contacts that pass a filter, as opposed to those that don't."""
+        """Whether an index finds the contacts that pass a filter, which are seldom nearly all."""
         if name in PARTIAL:
             return getattr(self, name) is True
         return name != "last_inbound" or "last_inbound_after" in self.bounds
@@ -111,7 +105,7 @@ def make_filters(  # noqa: PLR0913 - The query parameters.
         raise InvalidRequest({"search": [f"More than {MAX_SEARCH_WORDS} words."]})
     # Contacts without a message are before everything.
     earliest = NO_MESSAGE + timedelta(microseconds=1)
-    bounds |= {name: max(bounds[name], earliest) for name in bounds if name.startswith("last_message")}
+    bounds |= {name: max(bounds[name], earliest) for name in bounds if name.startswith("last_")}
     filters = Filters(allowed_accounts, equal, ids, tags, searches, bounds, unread, marketing_opt_out, [])
     if metadata:
         accounts = filters.account_ids
@@ -189,12 +183,11 @@ def matches_any(searches: list[IndexQuery], pk: Any, search_text: Any, tagged: A
 
 def _bounded(filters: Filters, name: str, column: Any) -> Node:
     after, before = filters.bounds.get(f"{name}_after"), filters.bounds.get(f"{name}_before")
-    conditions = [] if after is None else [column >= after.of(_BOUNDED[name])]
-    if before is not None:
-        earlier = column < before.of(_BOUNDED[name])
-        # Contacts that never wrote are before everything.
-        conditions.append(earlier | column.is_null() if name == "last_inbound" and not conditions else earlier)
-    return all_of(conditions)
+    field = _BOUNDED[name]
+    if name == "last_inbound":
+        column = fn.COALESCE(column, SQL("'0001-01-01T00:00:00.000000Z'"))  # As in its index.
+    conditions = [] if after is None else [column >= after.of(field)]
+    return all_of(conditions if before is None else [*conditions, column < before.of(field)])
 
 
 def _is_among(columns: Any, rows: Any) -> Node:

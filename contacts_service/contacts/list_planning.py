@@ -18,7 +18,7 @@ and what is left is sorted.
 A page that begins at an offset is read in two steps: ids from the index, then whole rows for this page alone.
 """
 
-from contacts_service.contacts.filters import INDEXES, METADATA, NO_MESSAGE, PARTIAL, Filters
+from contacts_service.contacts.filters import METADATA, NO_MESSAGE, PARTIAL, Filters
 from contacts_service.contacts.list_queries import (
     COUNTED_READERS,
     READERS,
@@ -32,7 +32,7 @@ from contacts_service.contacts.list_queries import (
     count_unassigned,
     list_keys,
 )
-from contacts_service.contacts.search_index import by_row
+from contacts_service.contacts.search_index import INDEXES, by_row
 from contacts_service.contacts.tables import IDENTIFIER_KINDS
 from contacts_service.db.database import database
 from contacts_service.db.prepared import InlineInt, Row
@@ -94,7 +94,7 @@ def _planned(filters: Filters, names: set[str]) -> tuple[Filters, Plan]:
     """
     terms, index = filters.searches, INDEXES[database.kind]
     filters = filters._replace(searches=[index.indexed(each) for each in terms])
-    indexed = {name for name in names - _NOT_OTHERS if filters.has_index(name)}
+    indexed = {name for name in names - _NOT_OTHERS if filters.has_index(name) or _has_few(filters, name)}
     if not indexed:
         return filters, Plan(dict.fromkeys(sorted(names)), {})
     first = min(indexed & _FEW, default=None) or _fewest(filters, names, indexed)
@@ -107,6 +107,13 @@ def _planned(filters: Filters, names: set[str]) -> tuple[Filters, Plan]:
         looked_up |= names & {"account_id"}
     compared = dict.fromkeys(sorted(names - looked_up))
     return filters, Plan(dict.fromkeys(sorted(looked_up)), compared, is_fenced=bool(compared) or first not in _FEW)
+
+
+def _has_few(filters: Filters, name: str) -> bool:
+    """Whether nearly all contacts wrote since the time of ``last_inbound_before``, against expectation."""
+    if name != "last_inbound":
+        return False
+    return bool(count_some(filters, {name: None}, InlineInt(_COUNTED[1]))["total"] < _COUNTED[1])
 
 
 def _fewest(filters: Filters, names: set[str], indexed: set[str]) -> str:
@@ -140,7 +147,7 @@ def _count(filters: Filters, plan: Plan, others: set[str]) -> tuple[int, int | N
     only = min(others) if len(others) == 1 and not filters.searches else ""
     if only == "assigned_to" and filters.equal[only] is None:
         return int(count_unassigned(filters.account_ids)["total"]), None
-    if only and not filters.has_index(only):
+    if only and not plan.is_fenced and not filters.has_index(only):
         contacts = int(count_contacts(filters.account_ids)["total"])
         opposite = filters.opposite(only)
         return contacts - _count(*_planned(opposite, opposite.names), others)[0], contacts

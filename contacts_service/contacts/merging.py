@@ -11,6 +11,7 @@ from peewee import fn
 
 from contacts_service.contacts.consent import CONSENT, rank
 from contacts_service.contacts.events import record_merge
+from contacts_service.contacts.queries import delete_contact
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
     NO_ACCOUNT,
@@ -72,7 +73,7 @@ def merge_contacts(survivor: Row, source: Row, *, values: dict[str, Any] | None 
         snapshot=snapshot,
         **counts,
     ).execute()
-    _end(source)
+    delete_contact(source["pk"])
     # The table of identifiers is right already; the columns follow it.
     current = {kind: changes[kind] for kind in IDENTIFIER_KINDS if kind in changes}
     merged = change({**survivor, **current}, changes)
@@ -152,11 +153,6 @@ def _move_identifiers(source: Row, survivor: Row, changes: Row) -> None:
             rows.where(ContactIdentifier.value == changes[kind]).execute()
             rows = ContactIdentifier.update(current=False, replaced_in=source["id"]).where(in_account)
             rows.where(ContactIdentifier.kind == kind, ContactIdentifier.value == survivor[kind]).execute()
-
-
-def _end(contact: Row) -> None:
-    """Delete a contact whose rows have moved: the only place where one ends by a merge."""
-    Contact.delete().where(Contact.pk == contact["pk"]).execute()
 
 
 def encoded(model: Any, row: Row) -> Row:

@@ -83,11 +83,9 @@ def update_contact(contact_id: Any, allowed_accounts: Any, expected: Any, change
     # A writer that waited for the lock may carry an older time.
     updated_at = Case(None, [(Contact.updated_at > now, Contact.updated_at)], now.of(Contact.updated_at))
     changes = {**columns_of(Contact, changes), "updated_at": updated_at, "version": Contact.version + 1}
-    return (
-        Contact.update({**changes, **change_columns()})
-        .where(_expected(contact_id, allowed_accounts, expected))
-        .returning(*ALL_COLUMNS)
-    )
+    contact = by_id(contact_id, allowed_accounts)
+    contact = contact if expected is None else contact & Contact.version.in_(expected)
+    return Contact.update({**changes, **change_columns()}).where(contact).returning(*ALL_COLUMNS)
 
 
 def replace_tags(contact_pk: int, tags: list[str]) -> None:
@@ -97,12 +95,7 @@ def replace_tags(contact_pk: int, tags: list[str]) -> None:
         ContactTag.insert_many([{"contact": contact_pk, "tag": tag} for tag in tags]).execute()
 
 
-@prepared(one=True)
-def delete_contact(contact_id: Any, allowed_accounts: Any, expected: Any) -> Any:
-    """Delete a contact and by cascade everything of it; None if no contact has this id and version."""
-    return Contact.delete().where(_expected(contact_id, allowed_accounts, expected)).returning(Contact.id)
-
-
-def _expected(contact_id: Any, allowed_accounts: Any, versions: Any) -> Any:
-    contact = by_id(contact_id, allowed_accounts)
-    return contact if versions is None else contact & Contact.version.in_(versions)
+@prepared
+def delete_contact(contact_pk: Any) -> Any:
+    """Delete a contact and by cascade everything of it."""
+    return Contact.delete().where(Contact.pk == contact_pk)

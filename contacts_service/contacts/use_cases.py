@@ -4,6 +4,8 @@
 the versions that a contact may have for a write to happen, None for any; the write itself compares.
 """
 
+from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from contacts_service.contacts import queries
@@ -11,20 +13,26 @@ from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.erasure import erase_after_delete
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
+from contacts_service.contacts.tables import IDENTIFIER_KINDS
 from contacts_service.contacts.tombstones import delete_expired_tombstones
 from contacts_service.contacts.writes import (
-    ONE_STATEMENT,
+    SEARCHED,
+    change,
+    changed_tags,
     insert,
-    or_not_found,
     raise_identifier_taken,
     raise_why_not_written,
-    tag,
+    require_contact,
+    require_lock,
     to_public,
-    update,
 )
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import reading, retried, writing
+from contacts_service.db.merge_patch import patched_document
 from contacts_service.web.stored_responses import empty_stored_responses
+
+_NEED_CONTACT = {*SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
+_ONE_STATEMENT = {"assigned_to", "avatar_url"}  # Columns that are changed by a single statement.
 
 
 @retried
@@ -48,28 +56,65 @@ def create_contact(
 @reading()
 def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Raises ContactNotFound."""
-    return to_public(or_not_found(queries.get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts))
+    return to_public(require_contact(contact_id, allowed_accounts))
 
 
 @retried
-def update_contact(contact_id: str, changes: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Change the given fields of a contact; see writes.update."""
-    with writing(one_statement=changes.keys() <= ONE_STATEMENT):
-        return update(contact_id, changes, **options)
+def update_contact(
+    contact_id: str,
+    changes: dict[str, Any],
+    *,
+    allowed_accounts: AllowedAccounts,
+    expected: Versions = None,
+    merge: bool = False,
+) -> dict[str, Any]:
+    """Change the given fields; metadata is replaced, or with ``merge`` merged (RFC 7396). Consent is a person's word.
+
+    Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
+    """
+    with writing(one_statement=changes.keys() <= _ONE_STATEMENT):
+        if not changes.keys() & _NEED_CONTACT:
+            changed = queries.update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
+            if changed is None:
+                raise_why_not_written(contact_id, allowed_accounts, expected)
+            if "unread_count" in changes:
+                queries.forget_merged_unread(contact_id)
+            return to_public(changed)
+        before = require_lock(contact_id, allowed_accounts, expected)
+        if merge and "metadata" in changes:
+            changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
+        if "marketing_opt_out" in changes:
+            changes = with_consent(before, changes, "person")
+        try:
+            return to_public(change(before, changes))
+        except IdentifierTaken as error:
+            raise_identifier_taken(before["account_id"], changes, except_pk=error.contact_pk)
+            raise  # The contact that had the identifier was deleted between the two queries.
 
 
-# Adds and removes tags of a contact; see writes.tag.
-tag_contact = retried(writing()(tag))
+@retried
+@writing()
+def tag_contact(
+    contact_id: str,
+    *,
+    add: Collection[str] = (),
+    remove: Collection[str] = (),
+    allowed_accounts: AllowedAccounts,
+    expected: Versions = None,
+) -> dict[str, Any]:
+    """Add and remove tags, and return the contact also if it has them so. Raises as update_contact; InvalidRequest."""
+    before = require_lock(contact_id, allowed_accounts, expected)
+    tags = changed_tags(before["tags"], add, remove)
+    return to_public(before if tags is None else change(before, {"tags": tags}))
 
 
 @retried
 @writing()
 def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
     """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
-    contact = or_not_found(queries.lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    contact = require_lock(contact_id, allowed_accounts, expected)
     sources = [merge["source_id"] for merge in queries.list_sources(contact["pk"])]
-    if not queries.delete_contact(contact_id, allowed_accounts, expected):
-        raise_why_not_written(contact_id, allowed_accounts, expected)
+    queries.delete_contact(contact["pk"])
     for told_of in (contact_id, *sources):
         empty_stored_responses(told_of)
     delete_expired_tombstones()

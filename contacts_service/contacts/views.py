@@ -5,11 +5,10 @@ from typing import Any
 from flask import Response, g, request
 
 from contacts_service.contacts import bulk, events, identity, listing, use_cases
-from contacts_service.contacts.etags import contact_etag, contact_version
+from contacts_service.contacts.writes import contact_etag, contact_version
 from contacts_service.web.blueprint import Blueprint
-from contacts_service.web.envelope import page_of, success
-from contacts_service.web.etags import expected_versions, success_with_etag
-from contacts_service.web.parser import read_path_text
+from contacts_service.web.envelope import page_of, success, success_with_etag
+from contacts_service.web.parser import expected_versions, read_path_text
 from schemas.contact_bulk import BulkResult, ContactBulk
 from schemas.contact_list import ContactListQuery, ContactPage
 from schemas.contacts import TAG_PATTERN, Contact, ContactAssign, ContactCreate, ContactPatch, ContactUpdate, tag_field

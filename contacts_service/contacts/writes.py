@@ -1,5 +1,6 @@
 """Steps that several use cases of contacts share. They run within the transaction of the use case."""
 
+import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -7,14 +8,11 @@ from typing import Any, NoReturn
 
 import uuid_utils
 
-from contacts_service.contacts.consent import with_consent
-from contacts_service.contacts.etags import contact_etag
-from contacts_service.contacts.identifiers import Identifier, IdentifierTaken, find_owners, store_identifiers
+from contacts_service.contacts.identifiers import Identifier, find_owners, store_identifiers
 from contacts_service.contacts.metadata_terms import store_terms
 from contacts_service.contacts.queries import (
     Versions,
     find_survivor,
-    forget_merged_unread,
     get_contact,
     insert_contact,
     lock_contact,
@@ -26,7 +24,6 @@ from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS,
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import ConcurrentChange
 from contacts_service.db.fields import JSONText
-from contacts_service.db.merge_patch import patched_document
 from contacts_service.errors import (
     ContactExists,
     ContactMerged,
@@ -43,11 +40,21 @@ from schemas.constants import MAX_TAGS
 SERVICE_WINDOW = timedelta(hours=24)
 _LAST = datetime.max.replace(tzinfo=UTC)  # Python knows no later moment.
 _LAST_OPENING = _LAST - SERVICE_WINDOW
+_TAG = re.compile("([0-9]{1,9})(-open)?")
 _INTERNAL_NAMES = [column.name for column in INTERNAL_COLUMNS]
-_SEARCHED = {"name", "profile_name", "username", "phone_number"}
-_NEED_CONTACT = {*_SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
-ONE_STATEMENT = {"assigned_to", "avatar_url"}
-"""Columns that ``update`` changes by a single statement."""
+SEARCHED = {"name", "profile_name", "username", "phone_number"}
+
+
+def contact_etag(contact: dict[str, Any]) -> str:
+    """Entity tag (RFC 9110, section 8.8.3), without the quotes."""
+    # The service window closes by itself: the representation changes, the version doesn't.
+    return f"{contact['version']}-open" if contact["service_window_open"] else str(contact["version"])
+
+
+def contact_version(etag: str) -> int | None:
+    """The version in a contact's entity tag; None if it is no such tag."""
+    match = _TAG.fullmatch(etag)
+    return int(match[1]) if match else None
 
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def new_contact(account_id: str | None, fields: dict[str, Any], now: datetime) -
         "updated_at": now,
         "version": 1,
         **fields,
-        "search_text": searchable(**{name: fields.get(name) for name in _SEARCHED}),
+        "search_text": searchable(**{name: fields.get(name) for name in SEARCHED}),
     }
 
 
@@ -112,39 +119,6 @@ def raise_identifier_taken(account_id: str | None, fields: dict[str, Any], *, ex
     taken = [row for row in owners if row["current"] or row["kind"] != "phone_number"]
     if ids := {row["id"] for row in taken if row["pk"] != except_pk}:
         raise (ContactExists if len(ids) == 1 else IdentityConflict)(errors={"id": sorted(ids)})
-
-
-def update(
-    contact_id: str,
-    changes: dict[str, Any],
-    *,
-    allowed_accounts: AllowedAccounts,
-    expected: Versions = None,
-    merge: bool = False,
-) -> dict[str, Any]:
-    """Change the given fields; metadata is replaced, or with ``merge`` merged (RFC 7396). Consent is a person's word.
-
-    Raises ContactNotFound, VersionMismatch, ContactExists, IdentityConflict, ContactUnidentified, DocumentTooLarge.
-    """
-    if not changes.keys() & _NEED_CONTACT:
-        changed = update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
-        if changed is None:
-            raise_why_not_written(contact_id, allowed_accounts, expected)
-        if "unread_count" in changes:
-            forget_merged_unread(contact_id)
-        return to_public(changed)
-    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
-    if expected is not None and before["version"] not in expected:
-        raise version_mismatch(before)
-    if merge and "metadata" in changes:
-        changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
-    if "marketing_opt_out" in changes:
-        changes = with_consent(before, changes, "person")
-    try:
-        return to_public(change(before, changes))
-    except IdentifierTaken as error:
-        raise_identifier_taken(before["account_id"], changes, except_pk=error.contact_pk)
-        raise  # The contact that had the identifier was deleted between the two queries.
 
 
 def change(
@@ -167,29 +141,13 @@ def change(
         store_identifiers(before, identifiers, former, now, said_at)
     if not changes:
         return before
-    if changes.keys() & _SEARCHED:
-        changes = {**changes, "search_text": searchable(**{name: after[name] for name in _SEARCHED})}
+    if changes.keys() & SEARCHED:
+        changes = {**changes, "search_text": searchable(**{name: after[name] for name in SEARCHED})}
     if "tags" in changes:
         replace_tags(before["pk"], changes["tags"])
     if "metadata" in changes:
         store_terms(before["pk"], before["account_id"], before["metadata"], changes["metadata"])
     return {**before, **update_contact(before["id"], None, None, changes, now)}
-
-
-def tag(
-    contact_id: str,
-    *,
-    add: Collection[str] = (),
-    remove: Collection[str] = (),
-    allowed_accounts: AllowedAccounts,
-    expected: Versions = None,
-) -> dict[str, Any]:
-    """Add and remove tags, and return the contact also if it has them so. Raises as update; InvalidRequest."""
-    before = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
-    if expected is not None and before["version"] not in expected:
-        raise version_mismatch(before)
-    tags = changed_tags(before["tags"], add, remove)
-    return to_public(before if tags is None else change(before, {"tags": tags}))
 
 
 def changed_tags(tags: JSONText, add: Collection[str], remove: Collection[str]) -> list[str] | None:
@@ -203,7 +161,7 @@ def changed_tags(tags: JSONText, add: Collection[str], remove: Collection[str]) 
 
 def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts, expected: Versions) -> NoReturn:
     """Raise ContactNotFound, or VersionMismatch with the contact as it is now. Raises ConcurrentChange as below."""
-    contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    contact = require_contact(contact_id, allowed_accounts)
     if expected is None or contact["version"] in expected:
         raise ConcurrentChange
     raise version_mismatch(contact)
@@ -214,9 +172,20 @@ def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     return VersionMismatch(current, contact_etag(current), partial(lock_contact, current["id"], None))
 
 
-def or_not_found(contact: dict[str, Any] | None, contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
-    """Return the contact. If it is None, raises ContactMerged or ContactNotFound."""
+def require_contact(contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
+    """Read a contact. Raises ContactNotFound, ContactMerged."""
+    contact: dict[str, Any] | None = get_contact(contact_id, allowed_accounts)
     return contact or raise_not_found(contact_id, allowed_accounts)
+
+
+def require_lock(contact_id: str, allowed_accounts: AllowedAccounts, expected: Versions = None) -> dict[str, Any]:
+    """Lock a contact and read all its columns. Raises ContactNotFound, ContactMerged, VersionMismatch."""
+    contact: dict[str, Any] | None = lock_contact(contact_id, allowed_accounts)
+    if contact is None:
+        raise_not_found(contact_id, allowed_accounts)
+    if expected is not None and contact["version"] not in expected:
+        raise version_mismatch(contact)
+    return contact
 
 
 def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoReturn:

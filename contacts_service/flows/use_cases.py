@@ -5,7 +5,8 @@ case to the flows of these accounts; ``expected`` are the versions that a flow m
 any.
 """
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -16,10 +17,26 @@ from contacts_service.db.accounts import AllowedAccounts, of_account, of_account
 from contacts_service.db.database import reading, writing
 from contacts_service.db.pages import newest_within_bytes
 from contacts_service.errors import FlowNotFound, InvalidRequest, Unavailable, VersionMismatch
-from contacts_service.flows.etags import Version, flow_etag, flow_version
 from contacts_service.flows.tables import ALL_COLUMNS, NEWEST_FIRST, Flow
 
+Version = tuple[datetime, int]
+"""Time of creation and version: a flow that was deleted and put again begins with version 1 once more."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TAG = re.compile("([0-9]{1,16})-([0-9]{1,9})")
 _MAX_ATTEMPTS = 5
+
+
+def flow_etag(flow: dict[str, Any]) -> str:
+    """Entity tag (RFC 9110, section 8.8.3), without the quotes."""
+    return f"{(flow['created_at'] - _EPOCH) // _MICROSECOND}-{flow['version']}"
+
+
+def flow_version(etag: str) -> Version | None:
+    """The version in a flow's entity tag; None if it is no such tag."""
+    match = _TAG.fullmatch(etag)
+    return (_EPOCH + int(match[1]) * _MICROSECOND, int(match[2])) if match else None
 
 
 @writing()

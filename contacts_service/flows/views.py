@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from flask import Response, g
+from flask import Response, g, request
 
 from contacts_service.flows import use_cases
-from contacts_service.flows.etags import flow_etag, flow_version
+from contacts_service.flows.use_cases import flow_etag, flow_version
 from contacts_service.web.blueprint import Blueprint
-from contacts_service.web.envelope import page_of, success
-from contacts_service.web.etags import expected_versions, must_be_new, must_exist, success_with_etag
+from contacts_service.web.envelope import page_of, success, success_with_etag
+from contacts_service.web.parser import expected_versions
 from schemas.flows import Flow, FlowListQuery, FlowPage, FlowPut, FlowQuery
 
 blueprint = Blueprint("flows", __name__, url_prefix="/api/flows", description="The chatbot's flows and their panels.")
@@ -44,8 +44,8 @@ def put_flow(body: dict[str, Any], id: str) -> Response:
         id,
         allowed_accounts=g.caller.allowed_accounts,
         expected=expected_versions(flow_version),
-        only_new=must_be_new(),
-        only_existing=must_exist(),
+        only_new=request.if_none_match.star_tag,
+        only_existing=request.if_match.star_tag,
         **body,
     )
     return success_with_etag(flow, flow_etag(flow), 201 if is_new else 200)

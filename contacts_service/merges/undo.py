@@ -8,7 +8,7 @@ from peewee import chunked, fn
 from contacts_service.contacts.consent import rank
 from contacts_service.contacts.events import record_merge
 from contacts_service.contacts.merging import FILLED, UNDO_WINDOW, decoded, encoded_consent, moved_keys
-from contacts_service.contacts.queries import Versions, insert_contact, lock_contact
+from contacts_service.contacts.queries import Versions, insert_contact
 from contacts_service.contacts.tables import (
     IDENTIFIER_KINDS,
     NO_ACCOUNT,
@@ -17,7 +17,7 @@ from contacts_service.contacts.tables import (
     ContactIdentifier,
     ContactMerge,
 )
-from contacts_service.contacts.writes import change, or_not_found, raise_identifier_taken, to_public, version_mismatch
+from contacts_service.contacts.writes import change, raise_identifier_taken, require_lock, to_public
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import retried, writing
 from contacts_service.db.fields import JSONText
@@ -35,9 +35,7 @@ def undo_merge(contact_id: str, source_id: str, *, allowed_accounts: AllowedAcco
     Raises ContactNotFound, ContactMerged, VersionMismatch, MergeNotFound, MergeFinal, ContactExists, IdentityConflict,
     ContactUnidentified.
     """
-    survivor = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
-    if expected is not None and survivor["version"] not in expected:
-        raise version_mismatch(survivor)
+    survivor = require_lock(contact_id, allowed_accounts, expected)
     merge = ContactMerge.get_or_none(ContactMerge.source_id == source_id, ContactMerge.survivor == survivor["pk"])
     if merge is None:
         raise MergeNotFound(source_id)

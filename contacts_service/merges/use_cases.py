@@ -10,10 +10,10 @@ from contacts_service.contacts.merging import (
     merge_contacts,
     merged_columns,
 )
-from contacts_service.contacts.queries import Versions, get_contact, lock_contacts
+from contacts_service.contacts.queries import Versions, lock_contacts
 from contacts_service.contacts.tables import Contact, ContactMerge
 from contacts_service.contacts.tombstones import delete_expired_tombstones
-from contacts_service.contacts.writes import or_not_found, to_public, version_mismatch
+from contacts_service.contacts.writes import raise_not_found, require_contact, to_public, version_mismatch
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading, retried, writing
 from contacts_service.db.prepared import Row
@@ -54,7 +54,7 @@ def merge(
 @reading()
 def list_merges(contact_id: str, *, allowed_accounts: AllowedAccounts) -> list[Row]:
     """Read which contacts ended in this one, the latest first, at most 1,000. Raises ContactNotFound, ContactMerged."""
-    or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    require_contact(contact_id, allowed_accounts)
     columns = (ContactMerge.source_id, ContactMerge.merged_into, ContactMerge.at, ContactMerge.actor)
     merges = ContactMerge.select(*columns, ContactMerge.messages, ContactMerge.sessions).join(Contact)
     latest = merges.where(Contact.id == contact_id).order_by(ContactMerge.at.desc(), ContactMerge.source_id)
@@ -69,7 +69,7 @@ def lock_pair(contact_id: str, other_id: str, allowed_accounts: AllowedAccounts,
     if contact_id == other_id:
         raise InvalidRequest({field: ["The same contact twice."]})
     locked = {contact["id"]: contact for contact in lock_contacts([contact_id, other_id], allowed_accounts)}
-    contact, other = (or_not_found(locked.get(each), each, allowed_accounts) for each in (contact_id, other_id))
+    contact, other = (locked.get(each) or raise_not_found(each, allowed_accounts) for each in (contact_id, other_id))
     if contact["account_id"] != other["account_id"]:
         raise AccountMismatch
     return contact, other

@@ -4,11 +4,11 @@ from typing import Any
 
 from flask import Response, g
 
-from contacts_service.contacts.etags import contact_etag, contact_version
+from contacts_service.contacts.writes import contact_etag, contact_version
 from contacts_service.merges import duplicates, undo, use_cases
 from contacts_service.web.blueprint import Blueprint
-from contacts_service.web.envelope import success
-from contacts_service.web.etags import expected_versions, success_with_etag
+from contacts_service.web.envelope import success, success_with_etag
+from contacts_service.web.parser import expected_versions
 from schemas.contacts import Contact
 from schemas.merging import (
     ContactMergeRequest,

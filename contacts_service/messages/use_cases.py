@@ -13,8 +13,8 @@ from typing import Any
 import uuid_utils
 
 from contacts_service.contacts.identity import NO_MATCH, find_or_create, learn, statement_of
-from contacts_service.contacts.queries import get_contact, lock_contact
-from contacts_service.contacts.writes import or_not_found, to_public
+from contacts_service.contacts.queries import lock_contact
+from contacts_service.contacts.writes import require_contact, require_lock, to_public
 from contacts_service.db.accounts import AllowedAccounts, require_account
 from contacts_service.db.database import ConcurrentChange, database, reading, retried, writing
 from contacts_service.db.fields import JSONText
@@ -44,9 +44,9 @@ def record_message(
     wa_message_id that the account has already changes nothing; the first record is returned. Raises ContactNotFound.
     """
     if wa_message_id := message.get("wa_message_id"):
-        contact = or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+        contact = require_contact(contact_id, allowed_accounts)
         database.lock_key(_key(contact["account_id"], wa_message_id))
-    contact = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+    contact = require_lock(contact_id, allowed_accounts)
     recorded, _, is_new = _record(contact, message)
     return recorded, is_new
 
@@ -97,7 +97,7 @@ def list_messages(
         if message_id is not None:
             positions[number] = queries.position_of(contact_id, allowed_accounts, message_id)
             if positions[number] is None:
-                or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+                require_contact(contact_id, allowed_accounts)
                 raise MessageNotFound(message_id)
     if after:
         found = queries.list_after(contact_id, allowed_accounts, limit + 1, *positions)
@@ -106,7 +106,7 @@ def list_messages(
         found = queries.list_before(contact_id, allowed_accounts, limit + 1, positions[0])
         items = first_within_bytes(found, limit, "content", "error")[::-1]
     if not found:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+        require_contact(contact_id, allowed_accounts)
     return {"items": [{**item, "contact_id": contact_id} for item in items], "has_more": len(found) > len(items)}
 
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from contacts_service.contacts.events import list_events
-from contacts_service.contacts.queries import get_contact
 from contacts_service.contacts.tables import Contact, ContactIdentifier, ContactMerge, by_id
 from contacts_service.contacts.use_cases import get_contact as get_public_contact
-from contacts_service.contacts.writes import or_not_found
+from contacts_service.contacts.writes import require_contact
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading
 from contacts_service.db.pages import first_within_bytes
@@ -58,7 +57,7 @@ def _list_messages(contact_id: str, allowed_accounts: AllowedAccounts, after: Ro
         messages.list_after(contact_id, allowed_accounts, _PAGE, None, after), _PAGE, "content", "error"
     )
     if not page:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+        require_contact(contact_id, allowed_accounts)
     return [{**each, "contact_id": contact_id} for each in page]
 
 

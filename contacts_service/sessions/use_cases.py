@@ -5,8 +5,7 @@ from typing import Any
 
 import uuid_utils
 
-from contacts_service.contacts.queries import get_contact, lock_contact
-from contacts_service.contacts.writes import or_not_found
+from contacts_service.contacts.writes import raise_not_found, require_contact, require_lock
 from contacts_service.db.accounts import AllowedAccounts
 from contacts_service.db.database import reading, writing
 from contacts_service.db.fields import JSONText
@@ -21,9 +20,8 @@ _NO_PANEL = JSONText('{"sections":[]}')
 @reading()
 def get_session_data(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Read the newest active or completed session; nulls and empty objects without one. Raises ContactNotFound."""
-    return _with_defaults(
-        or_not_found(queries.get_current_session(contact_id, allowed_accounts), contact_id, allowed_accounts)
-    )
+    session = queries.get_current_session(contact_id, allowed_accounts)
+    return _with_defaults(session or raise_not_found(contact_id, allowed_accounts))
 
 
 @reading()
@@ -37,7 +35,7 @@ def list_sessions(
     position = queries.position_of(contact_id, allowed_accounts, before) if before else None
     items = queries.list_sessions(contact_id, allowed_accounts, limit + 1, position) if position or not before else []
     if not items:
-        or_not_found(get_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)
+        require_contact(contact_id, allowed_accounts)
         if before and not position:
             raise SessionNotFound(before)
     found = max((item.pop("found") for item in items), default=0)
@@ -58,7 +56,7 @@ def put_session(
     ``given`` may hold ``flow_id`` and ``status``; otherwise they stay, or begin as null and active.
     Raises ContactNotFound.
     """
-    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)["pk"]
+    contact_pk = require_lock(contact_id, allowed_accounts)["pk"]
     existing = queries.find_session(contact_pk, session_id) if session_id else None
     return _store(contact_pk, existing, {"id": session_id, "session_data": session_data, **given})
 
@@ -77,7 +75,7 @@ def patch_session(
     If there is none it starts, as RFC 5789 allows. Returns it and whether it is new. Raises ContactNotFound,
     DocumentTooLarge.
     """
-    contact_pk = or_not_found(lock_contact(contact_id, allowed_accounts), contact_id, allowed_accounts)["pk"]
+    contact_pk = require_lock(contact_id, allowed_accounts)["pk"]
     existing = queries.find_session(contact_pk, session_id)
     patched = patched_document(existing["session_data"] if existing else None, session_data or {})
     return _store(contact_pk, existing, {"id": session_id, "session_data": patched, **given})

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from contacts_service.contacts.filters import INDEXES
 from contacts_service.contacts.metadata_terms import terms_of
+from contacts_service.contacts.search_index import INDEXES
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, NO_ACCOUNT, Contact
 from contacts_service.db.actor import actor, on_behalf_of
 from contacts_service.db.database import database

@@ -12,7 +12,6 @@ from marshmallow import Schema, fields
 from contacts_service.db.database import database
 from contacts_service.errors import NotAcceptable
 from contacts_service.web.auth import authenticate
-from contacts_service.web.etags import require_known_conditions
 from contacts_service.web.idempotency import idempotent
 from contacts_service.web.operation_docs import (
     document_actor,
@@ -22,7 +21,7 @@ from contacts_service.web.operation_docs import (
     document_merge_patch,
     document_security,
 )
-from contacts_service.web.parser import RequestParser, invalid_request, read_query
+from contacts_service.web.parser import RequestParser, invalid_request, read_query, require_known_conditions
 from contacts_service.web.request_buffer import STREAMED
 from schemas.envelope import Answer, null_field
 from schemas.examples import CONTACT_ID, FLOW_ID, MESSAGE_ID, OTHER_CONTACT_ID

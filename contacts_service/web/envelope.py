@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from flask import Response, g
+from flask import Response, g, request
 
 from contacts_service.db.fields import JSONText
 from contacts_service.metrics import ERRORS
@@ -16,6 +16,15 @@ def success(data: Any, status: int = 200, **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     body = encode({"status": "success", "data": data})
     return ServiceResponse(body, status, named, content_type="application/json")
+
+
+def success_with_etag(entity: dict[str, Any], etag: str, status: int = 200, **headers: str) -> Response:
+    """Answer an entity with its ETag, or 304 to a reader that has it already."""
+    environ = request.environ
+    is_read = "HTTP_IF_NONE_MATCH" in environ and environ["REQUEST_METHOD"] in {"GET", "HEAD"}
+    if is_read and request.if_none_match.contains_weak(etag):
+        return Response(status=304, headers={"ETag": f'"{etag}"'})
+    return success(entity, status, ETag=f'"{etag}"', **headers)
 
 
 def page_of(items: list[dict[str, Any]], *, total: int, page: int | None, limit: int) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from flask import Request
+from flask import Request, request
 from gunicorn.http.errors import ParseException
 from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
@@ -19,6 +19,7 @@ from schemas.exact_json import ExactFloat, parse_int
 from schemas.examples import CONTACT_ID
 from schemas.fields import canonical_uuid
 
+_Version = TypeVar("_Version")
 MAX_ERRORS = 100  # A body of a million mistakes gets no response of a million texts.
 
 
@@ -51,6 +52,25 @@ class RequestParser(FlaskParser):
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         [messages] = error.messages.values()  # type: ignore[union-attr] # By location, of which there is one.
         raise invalid_request(messages) from error
+
+
+def expected_versions(version_of: Callable[[str], _Version | None]) -> list[_Version] | None:
+    """The versions that If-Match allows, read from its tags by ``version_of``; None for any."""
+    if "HTTP_IF_MATCH" not in request.environ or request.if_match.star_tag:
+        return None
+    # Weak tags never match here (RFC 9110, 13.1.1). Werkzeug reads the empty tag as None.
+    tags = sorted(tag or "" for tag in request.if_match.as_set())
+    return [version for version in map(version_of, tags) if version is not None]
+
+
+def require_known_conditions(request: Request, known: tuple[str, ...]) -> None:
+    """Raise InvalidRequest for conditions that the operation would ignore: the caller relies on them."""
+    environ = request.environ  # Werkzeug raises and catches an error for each header that is missing.
+    for name, variable in (("If-Match", "HTTP_IF_MATCH"), ("If-None-Match", "HTTP_IF_NONE_MATCH")):
+        if variable in environ and name not in known:
+            raise InvalidRequest({name: ["This operation knows no such condition."]})
+    if request.method == "PUT" and environ.get("HTTP_IF_NONE_MATCH", "*").strip() != "*":
+        raise InvalidRequest({"If-None-Match": ["Only * makes sense here."]})
 
 
 def invalid_request(errors: Any) -> InvalidRequest:

@@ -52,7 +52,7 @@ CREATE INDEX contact_account_recent ON contact (account_id, recency DESC, create
 CREATE INDEX contact_assigned_recent ON contact (assigned_to, recency DESC, created_at DESC, id);;
 CREATE INDEX contact_created ON contact (created_at, id);;
 CREATE INDEX contact_account_created ON contact (account_id, created_at, id);;
-CREATE INDEX contact_inbound ON contact (last_inbound_at) WHERE (last_inbound_at IS NOT NULL);;
+CREATE INDEX contact_inbound ON contact (COALESCE(last_inbound_at, '0001-01-01T00:00:00.000000Z'));;
 CREATE INDEX contact_unread ON contact (COALESCE(CAST(account_id AS TEXT), 'none')) WHERE (unread_count > 0);;
 CREATE INDEX contact_opted_out ON contact (COALESCE(CAST(account_id AS TEXT), 'none')) WHERE (marketing_opt_out);;
 CREATE INDEX contact_username ON contact (username) WHERE (username IS NOT NULL);;
