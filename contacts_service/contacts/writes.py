@@ -59,14 +59,19 @@ def contact_version(etag: str) -> int | None:
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
     """Turn a row into what callers see, in place."""
-    expires_at = contact["last_inbound_at"]
-    if expires_at is not None:
-        expires_at = expires_at + SERVICE_WINDOW if expires_at < _LAST_OPENING else _LAST
-    contact["service_window_open"] = expires_at is not None and (now or datetime.now(UTC)) < expires_at
-    contact["service_window_expires_at"] = expires_at
+    window = service_window(contact["last_inbound_at"], now)
+    contact["service_window_open"], contact["service_window_expires_at"] = window
     for name in _INTERNAL_NAMES:
         contact.pop(name, None)
     return contact
+
+
+def service_window(last_inbound_at: datetime | None, now: datetime | None = None) -> tuple[bool, datetime | None]:
+    """Whether the service window is open, and when it closes or has closed."""
+    if last_inbound_at is None:
+        return False, None
+    expires_at = last_inbound_at + SERVICE_WINDOW if last_inbound_at < _LAST_OPENING else _LAST
+    return (now or datetime.now(UTC)) < expires_at, expires_at
 
 
 def insert(
