@@ -116,7 +116,6 @@ def lock_by_keys(keys: Any, locks: Any) -> Any:
 
 @prepared
 def list_current(contact_pk: Any) -> Any:
-    """Read kind and ``said_at`` of the identifiers that a contact has now."""
     of_contact = (ContactIdentifier.contact == contact_pk) & ContactIdentifier.current
     return ContactIdentifier.select(ContactIdentifier.kind, ContactIdentifier.said_at).where(of_contact)
 

@@ -17,8 +17,7 @@ from contacts_service.contacts.metadata_terms import terms_of
 from contacts_service.contacts.search_index import INDEXES
 from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT, Contact
 from contacts_service.contacts.writes import change, changed_tags, new_contact
-from contacts_service.db.accounts import AllowedAccounts
-from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.db.caller import AllowedAccounts, actor, on_behalf_of
 from contacts_service.db.database import ConcurrentChange, database
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document
