@@ -47,7 +47,7 @@ class SearchIndex:
         raise NotImplementedError
 
     def insert(self, contacts: list[dict[str, Any]]) -> None:
-        """Index contacts that were inserted with a ``change_seq`` below 0. By default a trigger has done it."""
+        """Index contacts that were inserted together. By default a trigger has done it."""
 
     def indexed(self, terms: list[str]) -> IndexQuery:
         """Split the terms into a query of the index and those that rows are compared with."""

@@ -2,14 +2,12 @@
 
 import re
 import unicodedata
-from functools import lru_cache
 from itertools import chain, groupby
 
 # Letters with a stroke and other letters of their own, which Unicode does not decompose into a letter and a mark.
-_UNDECOMPOSED = str.maketrans(
-    {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "þ": "th"}
-)
+_UNDECOMPOSED = {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe", "þ": "th"}
 _POINT_CLASSES, _MIN_ACCENT_CLASS = range(10, 37), 200  # Canonical combining classes, see _is_accent.
+_MAX_KEPT = 4096  # Characters that are remembered.
 # Words that are parts of a phone number: digits with what people write between them, U+2010 to U+2015 being dashes and
 # U+2212 the minus sign.
 _PHONE_PART = re.compile(r"[+()./\-\[\]\u2010-\u2015\u22120-9]+")
@@ -29,11 +27,23 @@ def normalise(text: str) -> str:
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    kept = "".join([str(unicodedata.decimal(each, each)) for each in decomposed if not _is_accent(each)])
-    return unicodedata.normalize("NFKC", kept.translate(_UNDECOMPOSED))
+    return unicodedata.normalize("NFKC", decomposed.translate(_KEPT))
 
 
-@lru_cache(maxsize=4096)
+class _Kept(dict[int, str | None]):
+    """What becomes of a character, by its code, for ``translate``."""
+
+    def __missing__(self, code: int) -> str | None:
+        each = chr(code)
+        kept = None if _is_accent(each) else _UNDECOMPOSED.get(each) or str(unicodedata.decimal(each, each))
+        if len(self) < _MAX_KEPT:
+            self[code] = kept
+        return kept
+
+
+_KEPT = _Kept()
+
+
 def _is_accent(character: str) -> bool:
     """Whether people leave the mark out when they type, as opposed to a mark that makes another letter.
 

@@ -13,29 +13,20 @@ from typing import Any, NamedTuple
 from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.identifiers import Identifier, find_keys, lock_by_keys, measure_metadata
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
-from contacts_service.contacts.metadata_terms import terms_of
-from contacts_service.contacts.search_index import INDEXES
-from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT, Contact
+from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT
 from contacts_service.contacts.writes import change, changed_tags, new_contact
-from contacts_service.db.caller import AllowedAccounts, actor, on_behalf_of
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import ConcurrentChange, database
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document
 from contacts_service.errors import ContactUnidentified, DocumentTooLarge, InvalidRequest
+from contacts_service.transfer.inserting import insert_contacts
 from contacts_service.transfer.scratch import Scratch
 
 _MAX_CHANGED = 100  # Contacts, each with queries of its own; those that are new are inserted together.
 _MAX_READ = 8 * 1024 * 1024  # Bytes of the metadata of the contacts that rows find.
 _PUBLIC = [column.name for column in ALL_COLUMNS]
 _NAMES_OF_MATCHES = {"previous_bsuid": "bsuid", "phone_variant": "phone_number"}
-_INSERTED = [
-    *("pk", "id", "account_id", *IDENTIFIER_KINDS, "username", "name", "profile_name", "avatar_url", "assigned_to"),
-    *("tags", "marketing_opt_out", "marketing_opt_out_source", "metadata", "search_text", "unread_count", "version"),
-]
-_LAST = ("changed_by", "on_behalf_of", "change_seq")
-_TIMES = ("marketing_opt_out_at", "created_at", "updated_at")
-_WRITE_TIME = Contact.created_at.db_value
-
 Errors = dict[str, list[str]]
 
 
@@ -192,32 +183,10 @@ class Batch:
         if self._scratch:
             self._scratch.store(contact["account_id"] or NO_ACCOUNT, contact, replaced)
 
-    def _stored(self, contacts: list[dict[str, Any]]) -> Iterator[list[Any]]:
-        last = actor.get(), on_behalf_of.get(), -1
-        for each in contacts:
-            yield [*map(each.get, _INSERTED), *[_WRITE_TIME(each[name]) for name in _TIMES], *last]
-        self._on_wait()  # The database has all rows, and begins to write what follows from them.
-
     def _insert_new(self) -> None:
-        """Insert the new contacts, then all that they are found by."""
         contacts, self._new = [*self._new.values()], {}
-        if not contacts or self._scratch:
-            return
-        identifiers, tags, terms = [], [], []
-        for contact in contacts:
-            pk, account, now = contact["pk"], contact["account_id"] or NO_ACCOUNT, _WRITE_TIME(contact["created_at"])
-            values = [(kind, contact[kind]) for kind in IDENTIFIER_KINDS if contact[kind]]
-            identifiers += [(account, *value, pk, True, now, now) for value in values]
-            tags += [(pk, tag) for tag in contact["tags"].parsed()]
-            terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
-        database.copy_rows("contact", [*_INSERTED, *_TIMES, *_LAST], self._stored(contacts))
-        INDEXES[database.kind].insert(contacts)
-        columns = ("account", "kind", "value", "contact_id", "current", "first_seen_at", "last_seen_at")
-        database.copy_rows("contact_identifier", columns, sorted(identifiers))
-        if tags:
-            database.copy_rows("contact_tag", ("contact_id", "tag"), tags)
-        if terms:
-            database.copy_rows("contact_metadata", ("term", "contact_id"), terms)
+        if contacts and not self._scratch:
+            insert_contacts(contacts, self._on_wait)
 
 
 def _changes(contact: dict[str, Any], fields: dict[str, Any], owners: Owners, said: Statement) -> dict[str, Any]:

@@ -75,17 +75,14 @@ def _import_some(
 
 
 def _read_ahead(batches: Iterator[list[Row]]) -> Generator[tuple[list[Row], Callable[[], object]]]:
-    """Read batches, each with a function that begins to read the next one, for when PostgreSQL works by itself.
-
-    SQLite works in this process.
-    """
+    """Read batches, each with a function that begins to read the next one, for when the database works by itself."""
     context = copy_context()  # Reading a body looks at the request and its key.
     batch = next(batches, [])
     with ThreadPoolExecutor(1) as reader:
         try:
             while batch:
                 following = cache(lambda: reader.submit(lambda: context.run(next, batches, [])))
-                yield batch, following if database.kind == "postgresql" else int
+                yield batch, following
                 batch = following().result()
         finally:
             reader.submit(close_connection)

@@ -149,8 +149,7 @@ CREATE INDEX stored_response_contact ON stored_response (contact_id)
 #
 # FTS5 without positions, over a view. The no-break space in front of an account's id occurs in no search text, which
 # went through NFKC. All ASCII characters but whitespace belong to words, and so do all others. What inserts many
-# contacts gives them a change_seq below 0 and inserts their grams itself: within a trigger FTS5 writes to the file for
-# each row.
+# contacts, see contact_created, inserts their grams too: within a trigger FTS5 writes to the file for each row.
 SQLITE_SEARCH = """
 CREATE VIEW contact_grams (pk, grams) AS
 SELECT pk, char(160) || COALESCE(account_id, 'none') || ' ' || COALESCE((
@@ -167,7 +166,7 @@ CREATE VIRTUAL TABLE contact_search USING fts5(
     grams, content='contact_grams', content_rowid='pk', detail=none, columnsize=0, prefix='1 2 3',
     tokenize="ascii tokenchars '[word characters]'"
 );;
-CREATE TRIGGER contact_search_insert AFTER INSERT ON contact WHEN new.change_seq >= 0 BEGIN
+CREATE TRIGGER contact_search_insert AFTER INSERT ON contact WHEN (SELECT base FROM change_feed) >= 0 BEGIN
     INSERT INTO contact_search (rowid, grams) SELECT pk, grams FROM contact_grams WHERE pk = new.pk;
 END;;
 CREATE TRIGGER contact_search_delete BEFORE DELETE ON contact BEGIN
@@ -235,7 +234,7 @@ WHEN (OLD.search_text <> NEW.search_text) EXECUTE FUNCTION contact_search_update
 # How many contacts each account has, and how many of them are assigned to no one: counting a million rows for each page
 # of a list takes long. Contacts of no account count as 'none'. An account never changes.
 SQLITE_COUNT = """
-CREATE TRIGGER contact_count_insert AFTER INSERT ON contact BEGIN
+CREATE TRIGGER contact_count_insert AFTER INSERT ON contact WHEN (SELECT base FROM change_feed) >= 0 BEGIN
     INSERT INTO contact_count (account, slot, contacts, unassigned)
     VALUES (COALESCE(new.account_id, 'none'), 0, 1, new.assigned_to IS NULL)
     ON CONFLICT (account, slot) DO UPDATE SET
