@@ -121,11 +121,7 @@ def list_current(contact_pk: Any) -> Any:
 
 
 def store_identifiers(
-    contact: Row,
-    changes: dict[str, str | None],
-    former: Iterable[Identifier],
-    now: datetime,
-    said_at: datetime | None,
+    contact: Row, changes: dict[str, str | None], former: Iterable[Identifier], now: datetime, said_at: datetime | None
 ) -> None:
     """Give a contact identifiers by kind, null takes one away, and remember former ones. Raises IdentifierTaken.
 

@@ -4,14 +4,7 @@ from typing import Any
 
 from peewee import SQL, Case
 
-from contacts_service.contacts.tables import (
-    ALL_COLUMNS,
-    INTERNAL_COLUMNS,
-    Contact,
-    ContactMerge,
-    ContactTag,
-    by_id,
-)
+from contacts_service.contacts.tables import ALL_COLUMNS, INTERNAL_COLUMNS, Contact, ContactMerge, ContactTag, by_id
 from contacts_service.db.caller import actor, limited_to, on_behalf_of
 from contacts_service.db.database import database
 from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared

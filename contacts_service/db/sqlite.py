@@ -46,11 +46,7 @@ class SqliteBackend(Backend, SqliteDatabase):
 
     kind = "sqlite"
     field_types = {**SqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
-    conversions: ClassVar = {
-        **Backend.conversions,
-        UtcDateTimeField: datetime.fromisoformat,
-        BooleanField: bool,
-    }
+    conversions: ClassVar = {**Backend.conversions, UtcDateTimeField: datetime.fromisoformat, BooleanField: bool}
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(settings.sqlite_path or "").absolute()

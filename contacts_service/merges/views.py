@@ -36,10 +36,7 @@ def merge_contact(body: dict[str, Any], id: str) -> Response:
     on the source is 410 `contact_merged` with the survivor in `errors.id` and `Link`. It can be undone for 30 days.
     """
     contact = use_cases.merge(
-        id,
-        allowed_accounts=g.caller.allowed_accounts,
-        expected=expected_versions(contact_version),
-        **body,
+        id, allowed_accounts=g.caller.allowed_accounts, expected=expected_versions(contact_version), **body
     )
     # The version that a dry run tells of doesn't exist yet.
     return success(contact) if body["dry_run"] else success_with_etag(contact, contact_etag(contact))
@@ -71,10 +68,7 @@ def undo_merge(id: str, source_id: str) -> Response:
     source would have none left, the answer is 409.
     """
     contact = undo.undo_merge(
-        id,
-        source_id,
-        allowed_accounts=g.caller.allowed_accounts,
-        expected=expected_versions(contact_version),
+        id, source_id, allowed_accounts=g.caller.allowed_accounts, expected=expected_versions(contact_version)
     )
     return success(contact)
 

@@ -87,9 +87,7 @@ LOGGING: dict[str, Any] = {
         "json": {"()": JsonFormatter},
         "text": {"()": TextFormatter, "format": "%(asctime)s %(levelname)s %(message)s", "datefmt": "%H:%M:%S"},
     },
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]},
-    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]}},
     "root": {"level": "INFO", "handlers": ["stderr"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True, "filters": ["no_quotes"]}},
 }
