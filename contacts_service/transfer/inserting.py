@@ -6,7 +6,7 @@ from typing import Any
 from contacts_service.contacts.metadata_terms import terms_of
 from contacts_service.contacts.search_index import INDEXES
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, NO_ACCOUNT, Contact
-from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.db.caller import actor, on_behalf_of
 from contacts_service.db.database import database
 
 _COLUMNS = [
