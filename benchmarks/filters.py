@@ -128,7 +128,9 @@ def _filters(size: int) -> dict[str, dict[str, str]]:
         "tag of a third and metadata": {"tags": "common", "metadata.plan": "rare"},
         "unread and last_message_after": {"unread": "true", "last_message_after": since},
         "opted out, not written to, by creation": {
-            "marketing_opt_out": "true", "last_inbound_after": since, "sort": "-created"
+            "marketing_opt_out": "true",
+            "last_inbound_after": since,
+            "sort": "-created",
         },
         "created_before and tag of a third": {"created_before": times["created_before"], "tags": "common"},
     }

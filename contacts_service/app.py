@@ -1,6 +1,7 @@
 """Wires the service together: the only module that knows all of it."""
 
 from functools import partial
+from threading import Semaphore
 
 from flask import Flask
 
@@ -24,7 +25,6 @@ from contacts_service.web.auth import SCOPES
 from contacts_service.web.error_handlers import register_error_handlers
 from contacts_service.web.observability import ObservedFlask
 from contacts_service.web.openapi import create_api
-from contacts_service.web.streaming import StreamSlots
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -39,7 +39,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(DATABASE_NAME=settings.database_name, IMPORT_LIMIT=settings.import_limit)
     app.config.update(REQUIRE_KEY=settings.require_key, FIRST_KEY=settings.first_key)
     app.url_map.merge_slashes = False  # Werkzeug would answer a doubled slash with an HTML redirect.
-    app.extensions.update(keyring=Keyring(), stream_slots=StreamSlots(settings.threads), upgrade=partial(_upgrade, app))
+    app.extensions.update(keyring=Keyring(), upgrade=partial(_upgrade, app))
+    app.extensions["stream_slots"] = Semaphore(max(1, settings.threads // 2))
     register_error_handlers(app)
     api = create_api(app)
     for resource in (contacts, transfer, changes, merges, messages, sessions, privacy, flows, health):

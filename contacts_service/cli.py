@@ -168,7 +168,6 @@ def _state(key: dict[str, Any]) -> str:
 
 
 def _age(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
-    """The moment that is so long ago."""
     if value is None:
         return None
     if not (found := re.fullmatch("([1-9][0-9]{0,4})([dh])", value)):

@@ -99,7 +99,7 @@ class Settings:
             ("log_format", "CONTACTS_LOG_FORMAT", str),
             ("require_key", "CONTACTS_REQUIRE_KEY", _boolean),
             ("first_key", "CONTACTS_FIRST_KEY", str),
-            ("first_key", "CONTACTS_FIRST_KEY_FILE", _content),
+            ("first_key", "CONTACTS_FIRST_KEY_FILE", lambda path: Path(path).read_text().strip()),
         ):
             if value := environment.get(variable):
                 try:
@@ -116,7 +116,3 @@ def _boolean(value: str) -> bool:
         return {"1": True, "true": True, "0": False, "false": False}[value.lower()]
     except KeyError as error:
         raise ValueError(value) from error
-
-
-def _content(path: str) -> str:
-    return Path(path).read_text().strip()

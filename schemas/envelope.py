@@ -40,6 +40,11 @@ def null_field() -> fields.Raw:
     return fields.Raw(allow_none=True, metadata=doc("Always null."))
 
 
+class Health(Answer):
+    EXAMPLE = {"healthy": True}
+    healthy = fields.Boolean()
+
+
 class ErrorAnswer(Answer):
     """What every answer but a success looks like."""
 

@@ -20,9 +20,9 @@ from helpers.messages import message
 from prometheus_client import REGISTRY
 
 from contacts_service.changes.use_cases import renew_feed
-from contacts_service.contacts import tombstones
+from contacts_service.contacts import events
+from contacts_service.contacts.events import TOMBSTONE_AGE
 from contacts_service.contacts.tables import ChangeFeed, Contact, ContactTombstone
-from contacts_service.contacts.tombstones import RETENTION
 from contacts_service.db import pages
 from contacts_service.db.database import database, reading, writing
 
@@ -248,7 +248,7 @@ def test_token_is_410_once_a_deletion_that_it_needs_is_no_longer_kept(caller: Ca
     caller.delete(f"/api/contacts/{ended}")
     after = changes(caller, after="now")["next"]
     with writing():
-        ContactTombstone.update(ended_at=ContactTombstone.get_by_id(ended).ended_at - RETENTION).execute()
+        ContactTombstone.update(ended_at=ContactTombstone.get_by_id(ended).ended_at - TOMBSTONE_AGE).execute()
     assert ids(changes(caller, after=before)["items"]) == [ended], "kept until another deletion"
     caller.delete(f"/api/contacts/{other}")
     assert expired(caller, after=before)
@@ -260,12 +260,12 @@ def test_token_is_410_once_a_deletion_that_it_needs_is_no_longer_kept(caller: Ca
 
 
 def test_expired_tombstones_are_deleted_a_few_at_a_time(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tombstones, "_DELETED_EACH_TIME", 2)
+    monkeypatch.setattr(events, "_DELETED_EACH_TIME", 2)
     created = [caller.create(f"+123456780{number}")["id"] for number in range(6)]
     for contact in created[:4]:
         caller.delete(f"/api/contacts/{contact}")
     with writing():
-        ContactTombstone.update(ended_at=ContactTombstone.get_by_id(created[0]).ended_at - 2 * RETENTION).execute()
+        ContactTombstone.update(ended_at=ContactTombstone.get_by_id(created[0]).ended_at - 2 * TOMBSTONE_AGE).execute()
     for contact, left in ((created[4], created[2:5]), (created[5], created[4:])):
         caller.delete(f"/api/contacts/{contact}")
         with reading():

@@ -18,7 +18,7 @@ from helpers.databases import Databases
 from helpers.keys import make_key
 from helpers.service import Service, call, run_flask, serve
 
-from contacts_service.contacts import writes
+from contacts_service.contacts import queries
 
 SECRET_NUMBER, SECRET_NAME = "+4915112345678", "Erika Mustermann"
 
@@ -92,7 +92,7 @@ def test_crash_is_logged_with_a_traceback_that_the_response_omits(
     def crash(*_: object) -> None:
         raise RuntimeError(f"near SELECT\nDETAIL: Key ({SECRET_NUMBER})")
 
-    monkeypatch.setattr(writes, "get_contact", crash)
+    monkeypatch.setattr(queries, "get_contact", crash)
     response = app.test_client().get("/api/contacts/01890a5d-ac96-774b-bcce-b302099a8057")
     assert (response.status_code, response.json["code"]) == (500, "internal_error")
     for inside in ("RuntimeError", "SELECT", "Traceback", "queries.py", "use_cases.py"):

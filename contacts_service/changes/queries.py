@@ -14,7 +14,7 @@ from peewee import JOIN, SQL, Alias, Select, Tuple, fn
 
 from contacts_service.changes.tokens import Place
 from contacts_service.contacts.tables import ALL_COLUMNS, ChangeFeed, Contact, ContactMerge, ContactTombstone
-from contacts_service.db.accounts import of_account, of_accounts
+from contacts_service.db.caller import of_account, of_accounts
 from contacts_service.db.database import database
 from contacts_service.db.prepared import prepared
 

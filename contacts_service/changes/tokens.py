@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.errors import InvalidRequest
 
 # Format version, generation, place, tombstones_from, fingerprint.

@@ -6,7 +6,7 @@ from contacts_service.changes import queries
 from contacts_service.changes.tokens import Place, Token, decode_token, encode_token, fingerprint_of
 from contacts_service.contacts.writes import to_public
 from contacts_service.db import pages
-from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.caller import AllowedAccounts, require_account
 from contacts_service.db.database import reading, writing
 from contacts_service.db.prepared import InlineInt, Row
 from contacts_service.errors import RestoreUnfinished, TokenExpired

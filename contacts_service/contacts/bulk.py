@@ -12,7 +12,7 @@ from contacts_service.contacts.list_planning import read_keys
 from contacts_service.contacts.queries import change_columns
 from contacts_service.contacts.tables import Contact, ContactTag
 from contacts_service.contacts.writes import changed_tags
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import database, reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row, columns_of, prepared
@@ -100,7 +100,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     changed = differing[True] + differing[False]
     if remove_tags and changed:
         ContactTag.delete().where(ContactTag.contact.in_(changed), ContactTag.tag.in_(remove_tags)).execute()
-    database.copy_rows("contact_tag", ("contact_id", "tag"), added)
+    database.insert_rows("contact_tag", ("contact_id", "tag"), added)
     return len(changed)
 
 

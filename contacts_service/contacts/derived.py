@@ -20,5 +20,4 @@ def fill_counts() -> None:
 
 
 def fill_search_index() -> None:
-    """Index what is searched."""
     database.execute_sql(SEARCH[database.kind])

@@ -1,19 +1,22 @@
-"""Events: who changed which fields of a contact. Triggers write them, in the transaction of the change.
+"""Events: who changed which fields of a contact; tombstones: what the change feed tells of contacts that ended.
 
-An event is numbered by the version that the change made, and its id is made of the contact's id and that number.
+Triggers write both, in the transaction of the change. An event is numbered by the version that the change made, and its
+id is made of the contact's id and that number.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from contacts_service.contacts.tables import Contact, ContactEvent, by_id
+from contacts_service.contacts.tables import ChangeFeed, Contact, ContactEvent, ContactTombstone, by_id
 from contacts_service.contacts.writes import require_contact
-from contacts_service.db.accounts import AllowedAccounts
-from contacts_service.db.actor import actor, on_behalf_of
-from contacts_service.db.database import reading
+from contacts_service.db.caller import AllowedAccounts, actor, on_behalf_of
+from contacts_service.db.database import database, reading
 from contacts_service.db.prepared import Row, prepared
 from contacts_service.errors import EventNotFound
 
+TOMBSTONE_AGE = timedelta(days=90)
+_DELETED_EACH_TIME = 10  # More than one is added, so that expired tombstones go without a job of their own.
 _MAX_VERSION = 2**31 - 1  # Of an INTEGER.
 
 
@@ -53,3 +56,18 @@ def _list_events(contact_id: Any, allowed_accounts: Any, before: Any, limit: Any
     events = ContactEvent.select(*columns, ContactEvent.version)
     events = events.where(ContactEvent.contact == contact, ContactEvent.version < before)
     return events.order_by(ContactEvent.version.desc()).limit(limit)
+
+
+def delete_expired_tombstones() -> None:
+    """Delete some of the tombstones that have expired, the oldest first. Call it last in a transaction."""
+    order = (ContactTombstone.change_seq, ContactTombstone.pk)
+    oldest = ContactTombstone.select(ContactTombstone.id).order_by(*order).limit(_DELETED_EACH_TIME)
+    oldest = database.unlocked(oldest)
+    is_oldest = ContactTombstone.id.in_(oldest.select(oldest.c.id))
+    is_expired = is_oldest & (ContactTombstone.ended_at < datetime.now(UTC) - TOMBSTONE_AGE)
+    deleted = ContactTombstone.delete().with_cte(oldest).where(is_expired).returning(order[0])
+    expired = [row.change_seq for row in deleted.execute()]
+    if expired:
+        # From here on a token that is older is refused: its reader would miss what was deleted.
+        newest = max(expired)
+        ChangeFeed.update(horizon=newest).where(ChangeFeed.horizon < newest).execute()

@@ -18,7 +18,7 @@ from contacts_service.contacts.tables import (
     ContactMetadata,
     ContactTag,
 )
-from contacts_service.db.accounts import AllowedAccounts, of_accounts, require_account
+from contacts_service.db.caller import AllowedAccounts, of_accounts, require_account
 from contacts_service.db.database import database
 from contacts_service.errors import InvalidRequest
 from schemas.constants import MAX_SEARCH_WORDS

@@ -116,17 +116,12 @@ def lock_by_keys(keys: Any, locks: Any) -> Any:
 
 @prepared
 def list_current(contact_pk: Any) -> Any:
-    """Read kind and ``said_at`` of the identifiers that a contact has now."""
     of_contact = (ContactIdentifier.contact == contact_pk) & ContactIdentifier.current
     return ContactIdentifier.select(ContactIdentifier.kind, ContactIdentifier.said_at).where(of_contact)
 
 
 def store_identifiers(
-    contact: Row,
-    changes: dict[str, str | None],
-    former: Iterable[Identifier],
-    now: datetime,
-    said_at: datetime | None,
+    contact: Row, changes: dict[str, str | None], former: Iterable[Identifier], now: datetime, said_at: datetime | None
 ) -> None:
     """Give a contact identifiers by kind, null takes one away, and remember former ones. Raises IdentifierTaken.
 

@@ -20,7 +20,7 @@ from contacts_service.contacts.merging import forget_old_snapshots, merge_contac
 from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT
 from contacts_service.contacts.writes import change, insert, to_public
-from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.caller import AllowedAccounts, require_account
 from contacts_service.db.database import ConcurrentChange, database, retried, writing
 from contacts_service.db.prepared import Row
 from contacts_service.errors import DocumentTooLarge, InvalidRequest

@@ -18,20 +18,9 @@ and what is left is sorted.
 A page that begins at an offset is read in two steps: ids from the index, then whole rows for this page alone.
 """
 
+from contacts_service.contacts import list_queries as queries
 from contacts_service.contacts.filters import METADATA, NO_MESSAGE, PARTIAL, Filters
-from contacts_service.contacts.list_queries import (
-    COUNTED_READERS,
-    READERS,
-    Names,
-    Plan,
-    Span,
-    count_assigned_to,
-    count_contacts,
-    count_matching,
-    count_some,
-    count_unassigned,
-    list_keys,
-)
+from contacts_service.contacts.list_queries import Names, Plan, Span
 from contacts_service.contacts.search_index import INDEXES, by_row
 from contacts_service.contacts.tables import IDENTIFIER_KINDS
 from contacts_service.db.database import database
@@ -60,13 +49,13 @@ def read_page(filters: Filters, span: Span, sort: str) -> tuple[int, list[Row]]:
     if sort == "recent" and span.after:
         span = span._replace(after=span.after._replace(last_message_at=span.after.last_message_at or NO_MESSAGE))
     if is_index and not others and span.offset is None:
-        rows = COUNTED_READERS[sort](filters, plan, span._replace(limit=InlineInt(span.limit)))
+        rows = queries.COUNTED_READERS[sort](filters, plan, span._replace(limit=InlineInt(span.limit)))
         if totals := {row.pop("total") for row in rows}:
             return int(totals.pop()), rows
     total, contacts = _count(found_by, plan, others)
     if (span.offset or 0) >= total:  # Reading would walk the whole index to find nothing.
         return total, []
-    read = READERS[sort, is_index or not others]
+    read = queries.READERS[sort, is_index or not others]
     if is_index:
         span = span._replace(limit=InlineInt(span.limit))
     elif walked := _rows_to_walk(filters, span, rest, total, contacts):
@@ -82,7 +71,7 @@ def read_keys(filters: Filters, after: int, limit: int) -> tuple[int, list[int]]
     """Count the contacts that match, and read so many of their keys above ``after``, in order."""
     names = filters.names
     found_by, plan = _planned(filters, names)
-    keys = [row["pk"] for row in list_keys(found_by, plan, after, limit)]
+    keys = [row["pk"] for row in queries.list_keys(found_by, plan, after, limit)]
     is_whole = not after and len(keys) < limit
     return (len(keys) if is_whole else _count(found_by, plan, names - _NOT_OTHERS)[0]), keys
 
@@ -113,21 +102,21 @@ def _has_few(filters: Filters, name: str) -> bool:
     """Whether nearly all contacts wrote since the time of ``last_inbound_before``, against expectation."""
     if name != "last_inbound":
         return False
-    return bool(count_some(filters, {name: None}, InlineInt(_COUNTED[1]))["total"] < _COUNTED[1])
+    return bool(queries.count_some(filters, {name: None}, InlineInt(_COUNTED[1]))["total"] < _COUNTED[1])
 
 
 def _fewest(filters: Filters, names: set[str], indexed: set[str]) -> str:
     """The filter whose index has the fewest contacts, as far as they are counted."""
     limited, known = {"account_id"} & names, {}
     if limited and not indexed & _BEGIN_WITH_ACCOUNT:
-        known["account_id"] = int(count_contacts(filters.account_ids)["total"])
+        known["account_id"] = int(queries.count_contacts(filters.account_ids)["total"])
     if len(indexed) + len(known) == 1 and not filters.searches:
         return min(indexed)
     for limit in _COUNTED:
         counts = {}
         for name in indexed:
             counted = sorted({name, *limited} if name in _BEGIN_WITH_ACCOUNT else {name})
-            counts[name] = int(count_some(filters, dict.fromkeys(counted), InlineInt(limit))["total"])
+            counts[name] = int(queries.count_some(filters, dict.fromkeys(counted), InlineInt(limit))["total"])
         counts |= known
         fewest = min(counts, key=lambda name: counts[name])
         if counts[fewest] < limit:
@@ -141,20 +130,20 @@ def _fewest(filters: Filters, names: set[str], indexed: set[str]) -> str:
 def _count(filters: Filters, plan: Plan, others: set[str]) -> tuple[int, int | None]:
     """Count the contacts that match; and those of the same accounts, which is None where it isn't known."""
     if not others and not filters.searches:
-        return int(count_contacts(filters.account_ids)["total"]), None
+        return int(queries.count_contacts(filters.account_ids)["total"]), None
     if not others and (found := INDEXES[database.kind].count(filters.searches, filters.account_ids)):
         return found.matches, found.contacts
     only = min(others) if len(others) == 1 and not filters.searches else ""
     if only == "assigned_to" and filters.equal[only] is None:
-        return int(count_unassigned(filters.account_ids)["total"]), None
+        return int(queries.count_unassigned(filters.account_ids)["total"]), None
     if only and not plan.is_fenced and not filters.has_index(only):
-        contacts = int(count_contacts(filters.account_ids)["total"])
+        contacts = int(queries.count_contacts(filters.account_ids)["total"])
         opposite = filters.opposite(only)
         return contacts - _count(*_planned(opposite, opposite.names), others)[0], contacts
     if only.startswith(METADATA):
-        return int(count_some(filters, {only: None}, None)["total"]), None
+        return int(queries.count_some(filters, {only: None}, None)["total"]), None
     is_kept = only == "assigned_to" and not plan.is_fenced
-    return int((count_assigned_to if is_kept else count_matching)(filters, plan)["total"]), None
+    return int((queries.count_assigned_to if is_kept else queries.count_matching)(filters, plan)["total"]), None
 
 
 def _rows_to_walk(filters: Filters, span: Span, rest: Names, total: int, contacts: int | None) -> int | None:
@@ -167,6 +156,6 @@ def _rows_to_walk(filters: Filters, span: Span, rest: Names, total: int, contact
     if total < _MIN_DENSE_MATCHES or (contacts is None and rest.keys() == {"search"}):
         return None
     if contacts is None:
-        contacts = int(count_contacts(filters.account_ids)["total"])
+        contacts = int(queries.count_contacts(filters.account_ids)["total"])
     expected = needed * contacts // total
     return expected * _WALK_FACTOR if expected < total else None

@@ -12,7 +12,7 @@ from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.list_planning import read_page
 from contacts_service.contacts.list_queries import Position, Span
 from contacts_service.contacts.writes import to_public
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import reading
 from contacts_service.errors import InvalidRequest
 

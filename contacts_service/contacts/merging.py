@@ -21,7 +21,7 @@ from contacts_service.contacts.tables import (
     ContactMerge,
 )
 from contacts_service.contacts.writes import change
-from contacts_service.db.actor import actor
+from contacts_service.db.caller import actor
 from contacts_service.db.database import database
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document
@@ -123,7 +123,6 @@ def count_rows(contact_pk: int) -> dict[str, int]:
 
 
 def _move(key: Any, source: Row, survivor: Row) -> int:
-    """Move the rows of one table. Returns their number."""
     merged_from = key.model.merged_from
     moved = {key: survivor["pk"], merged_from: fn.COALESCE(merged_from, source["id"])}
     count: int = key.model.update(moved).where(key == source["pk"]).execute()

@@ -32,7 +32,6 @@ def store_terms(contact_pk: int, account_id: str | None, before: Metadata, after
 
 
 def terms_of(account_id: str | None, metadata: Metadata) -> set[int]:
-    """The terms of a contact's metadata."""
     return {term_of(account_id or NO_ACCOUNT, *each) for each in _scalars(metadata)}
 
 

@@ -13,8 +13,7 @@ from contacts_service.contacts.tables import (
     ContactTag,
     by_id,
 )
-from contacts_service.db.accounts import limited_to
-from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.db.caller import actor, limited_to, on_behalf_of
 from contacts_service.db.database import database
 from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared
 
@@ -67,7 +66,6 @@ def forget_merged_unread(contact_id: Any) -> Any:
 
 @prepared
 def list_sources(contact_pk: Any) -> Any:
-    """Read the ids of the contacts that were merged into this one."""
     return ContactMerge.select(ContactMerge.source_id).where(ContactMerge.survivor == contact_pk)
 
 
@@ -113,7 +111,6 @@ def update_contact(contact_id: Any, allowed_accounts: Any, expected: Any, change
 
 
 def replace_tags(contact_pk: int, tags: list[str]) -> None:
-    """Replace the tags that a contact is found by."""
     ContactTag.delete().where(ContactTag.contact == contact_pk).execute()
     if tags:
         ContactTag.insert_many([{"contact": contact_pk, "tag": tag} for tag in tags]).execute()

@@ -5,7 +5,7 @@ from typing import Any
 
 from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, ForeignKeyField, IntegerField, TextField
 
-from contacts_service.db.accounts import limited_to
+from contacts_service.db.caller import limited_to
 from contacts_service.db.database import BaseModel
 from contacts_service.db.fields import IdField, JSONTextField, OrderedTextField, UtcDateTimeField
 

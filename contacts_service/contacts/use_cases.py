@@ -8,31 +8,20 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from contacts_service.contacts import queries
+from contacts_service.contacts import queries, writes
 from contacts_service.contacts.consent import NOT_SAID, with_consent
 from contacts_service.contacts.erasure import erase_after_delete
+from contacts_service.contacts.events import delete_expired_tombstones
 from contacts_service.contacts.identifiers import IdentifierTaken
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tables import IDENTIFIER_KINDS
-from contacts_service.contacts.tombstones import delete_expired_tombstones
-from contacts_service.contacts.writes import (
-    SEARCHED,
-    change,
-    changed_tags,
-    insert,
-    insert_at_once,
-    raise_identifier_taken,
-    raise_why_not_written,
-    require_contact,
-    require_lock,
-    to_public,
-)
-from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.contacts.writes import to_public
+from contacts_service.db.caller import AllowedAccounts, require_account
 from contacts_service.db.database import database, reading, retried, writing
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.web.stored_responses import empty_stored_responses
 
-_NEED_CONTACT = {*SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
+_NEED_CONTACT = {*writes.SEARCHED, *IDENTIFIER_KINDS, "tags", "metadata", "marketing_opt_out"}
 _ONE_STATEMENT = {"assigned_to", "avatar_url"}  # Columns that are changed by a single statement.
 
 
@@ -49,20 +38,20 @@ def create_contact(
     fields = with_consent(NOT_SAID, fields, "person")
     if database.kind == "postgresql" and not database.in_transaction():
         with writing(one_statement=True):
-            if created := insert_at_once(account_id, fields):
+            if created := writes.insert_at_once(account_id, fields):
                 return to_public(created)
     with writing():
         try:
-            return to_public(insert(account_id, fields))
+            return to_public(writes.insert(account_id, fields))
         except IdentifierTaken as error:
-            raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
+            writes.raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
             raise  # The contact that had the identifier was deleted between the two queries.
 
 
 @reading()
 def get_contact(contact_id: str, *, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Raises ContactNotFound."""
-    return to_public(require_contact(contact_id, allowed_accounts))
+    return to_public(writes.require_contact(contact_id, allowed_accounts))
 
 
 @retried
@@ -82,19 +71,19 @@ def update_contact(
         if not changes.keys() & _NEED_CONTACT:
             changed = queries.update_contact(contact_id, allowed_accounts, expected, changes, datetime.now(UTC))
             if changed is None:
-                raise_why_not_written(contact_id, allowed_accounts, expected)
+                writes.raise_why_not_written(contact_id, allowed_accounts, expected)
             if "unread_count" in changes:
                 queries.forget_merged_unread(contact_id)
             return to_public(changed)
-        before = require_lock(contact_id, allowed_accounts, expected)
+        before = writes.require_lock(contact_id, allowed_accounts, expected)
         if merge and "metadata" in changes:
             changes = {**changes, "metadata": patched_document(before["metadata"], changes["metadata"])}
         if "marketing_opt_out" in changes:
             changes = with_consent(before, changes, "person")
         try:
-            return to_public(change(before, changes))
+            return to_public(writes.change(before, changes))
         except IdentifierTaken as error:
-            raise_identifier_taken(before["account_id"], changes, except_pk=error.contact_pk)
+            writes.raise_identifier_taken(before["account_id"], changes, except_pk=error.contact_pk)
             raise  # The contact that had the identifier was deleted between the two queries.
 
 
@@ -109,16 +98,16 @@ def tag_contact(
     expected: Versions = None,
 ) -> dict[str, Any]:
     """Add and remove tags, and return the contact also if it has them so. Raises as update_contact; InvalidRequest."""
-    before = require_lock(contact_id, allowed_accounts, expected)
-    tags = changed_tags(before["tags"], add, remove)
-    return to_public(before if tags is None else change(before, {"tags": tags}))
+    before = writes.require_lock(contact_id, allowed_accounts, expected)
+    tags = writes.changed_tags(before["tags"], add, remove)
+    return to_public(before if tags is None else writes.change(before, {"tags": tags}))
 
 
 @retried
 @writing()
 def delete_contact(contact_id: str, *, allowed_accounts: AllowedAccounts, expected: Versions = None) -> None:
     """Delete a contact and everything of it. Raises ContactNotFound, VersionMismatch."""
-    contact = require_lock(contact_id, allowed_accounts, expected)
+    contact = writes.require_lock(contact_id, allowed_accounts, expected)
     sources = [merge["source_id"] for merge in queries.list_sources(contact["pk"])]
     queries.delete_contact(contact["pk"])
     for told_of in (contact_id, *sources):

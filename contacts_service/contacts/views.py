@@ -7,7 +7,7 @@ from flask import Response, g, request
 from contacts_service.contacts import bulk, events, identity, listing, use_cases
 from contacts_service.contacts.writes import contact_etag, contact_version
 from contacts_service.web.blueprint import Blueprint
-from contacts_service.web.envelope import page_of, success, success_with_etag
+from contacts_service.web.envelope import success, success_with_etag, success_with_page
 from contacts_service.web.parser import expected_versions, read_path_text
 from schemas.contact_bulk import BulkResult, ContactBulk
 from schemas.contact_list import ContactListQuery, ContactPage
@@ -42,9 +42,7 @@ def list_contacts(query: dict[str, Any]) -> Response:
     whatever is created, deleted or written to meanwhile. With `sort=recent` a contact that gets a message moves to the
     front, so a reader that is past the front may miss it; what stays put is neither missed nor seen twice.
     """
-    items, total, next_cursor = listing.list_contacts(allowed_accounts=g.caller.allowed_accounts, **query)
-    page = None if "cursor" in query else query.get("page", 1)
-    return success({**page_of(items, total=total, page=page, limit=query["limit"]), "next_cursor": next_cursor})
+    return success_with_page(query, *listing.list_contacts(allowed_accounts=g.caller.allowed_accounts, **query))
 
 
 @blueprint.route("", methods=["POST"])

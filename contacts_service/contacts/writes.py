@@ -8,22 +8,14 @@ from typing import Any, NoReturn
 
 import uuid_utils
 
+from contacts_service.contacts import queries
 from contacts_service.contacts.identifiers import Identifier, find_owners, store_identifiers
 from contacts_service.contacts.metadata_terms import store_terms, terms_of
 from contacts_service.contacts.phone_variants import written_forms
-from contacts_service.contacts.queries import (
-    Versions,
-    find_survivor,
-    get_contact,
-    insert_contact,
-    insert_whole_contact,
-    lock_contact,
-    replace_tags,
-    update_contact,
-)
+from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.search_text import searchable
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS, NO_ACCOUNT
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import ConcurrentChange
 from contacts_service.db.fields import JSONText
 from contacts_service.errors import (
@@ -54,7 +46,6 @@ def contact_etag(contact: dict[str, Any]) -> str:
 
 
 def contact_version(etag: str) -> int | None:
-    """The version in a contact's entity tag; None if it is no such tag."""
     match = _TAG.fullmatch(etag)
     return int(match[1]) if match else None
 
@@ -84,11 +75,11 @@ def insert(
     """
     now = datetime.now(UTC)
     values = new_contact(account_id, fields, now)
-    created: dict[str, Any] = insert_contact(values)
+    created: dict[str, Any] = queries.insert_contact(values)
     identifiers = {kind: fields.get(kind) for kind in IDENTIFIER_KINDS}
     store_identifiers({"pk": created["pk"], "account_id": account_id}, identifiers, former, now, said_at)
     if values["tags"]:
-        replace_tags(created["pk"], values["tags"])
+        queries.replace_tags(created["pk"], values["tags"])
     if values["metadata"]:
         store_terms(created["pk"], account_id, {}, values["metadata"])
     return created
@@ -105,7 +96,7 @@ def insert_at_once(account_id: str | None, fields: dict[str, Any]) -> dict[str, 
     seen = {"first_seen_at": now, "last_seen_at": now}
     identifier = {"account": account_id or NO_ACCOUNT, **identifier, "current": True, **seen}
     terms = terms_of(account_id, values["metadata"])
-    created: dict[str, Any] | None = insert_whole_contact(
+    created: dict[str, Any] | None = queries.insert_whole_contact(
         values,
         identifier,
         JSONText.of(sorted(terms)) if terms else None,
@@ -166,10 +157,10 @@ def change(
     if changes.keys() & SEARCHED:
         changes = {**changes, "search_text": searchable(**{name: after[name] for name in SEARCHED})}
     if "tags" in changes:
-        replace_tags(before["pk"], changes["tags"])
+        queries.replace_tags(before["pk"], changes["tags"])
     if "metadata" in changes:
         store_terms(before["pk"], before["account_id"], before["metadata"], changes["metadata"])
-    return {**before, **update_contact(before["id"], None, None, changes, now)}
+    return {**before, **queries.update_contact(before["id"], None, None, changes, now)}
 
 
 def changed_tags(tags: JSONText, add: Collection[str], remove: Collection[str]) -> list[str] | None:
@@ -191,18 +182,18 @@ def raise_why_not_written(contact_id: str, allowed_accounts: AllowedAccounts, ex
 
 def version_mismatch(contact: dict[str, Any]) -> VersionMismatch:
     current = to_public(contact)
-    return VersionMismatch(current, contact_etag(current), partial(lock_contact, current["id"], None))
+    return VersionMismatch(current, contact_etag(current), partial(queries.lock_contact, current["id"], None))
 
 
 def require_contact(contact_id: str, allowed_accounts: AllowedAccounts) -> dict[str, Any]:
     """Read a contact. Raises ContactNotFound, ContactMerged."""
-    contact: dict[str, Any] | None = get_contact(contact_id, allowed_accounts)
+    contact: dict[str, Any] | None = queries.get_contact(contact_id, allowed_accounts)
     return contact or raise_not_found(contact_id, allowed_accounts)
 
 
 def require_lock(contact_id: str, allowed_accounts: AllowedAccounts, expected: Versions = None) -> dict[str, Any]:
     """Lock a contact and read all its columns. Raises ContactNotFound, ContactMerged, VersionMismatch."""
-    contact: dict[str, Any] | None = lock_contact(contact_id, allowed_accounts)
+    contact: dict[str, Any] | None = queries.lock_contact(contact_id, allowed_accounts)
     if contact is None:
         raise_not_found(contact_id, allowed_accounts)
     if expected is not None and contact["version"] not in expected:
@@ -215,8 +206,8 @@ def raise_not_found(contact_id: str, allowed_accounts: AllowedAccounts) -> NoRet
 
     Raises ConcurrentChange if it is there again.
     """
-    if survivor := find_survivor(contact_id, allowed_accounts):
+    if survivor := queries.find_survivor(contact_id, allowed_accounts):
         raise ContactMerged(contact_id, survivor["id"])
-    if get_contact(contact_id, allowed_accounts):
+    if queries.get_contact(contact_id, allowed_accounts):
         raise ConcurrentChange  # A merge was undone between the queries.
     raise ContactNotFound(contact_id)

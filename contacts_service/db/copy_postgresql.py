@@ -43,7 +43,6 @@ _INTEGERS = ("boolean", "smallint", "integer", "bigint")
 
 
 def identity(backend: Any) -> Any:
-    """What no other database has."""
     return backend.execute_sql("SELECT current_database(), pg_postmaster_start_time()").fetchone()
 
 
@@ -58,7 +57,6 @@ def prepare(backend: Any) -> None:
 
 
 def list_columns(backend: Any) -> Any:
-    """Tables with each of their columns, without generated ones."""
     return backend.execute_sql(f"SELECT relname, attname {_COLUMNS}").fetchall()
 
 
@@ -71,7 +69,6 @@ def strip(backend: Any) -> list[str]:
 
 
 def read_rows(backend: Any, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-    """Read all rows of a table one at a time, as SQLite stores them."""
     sql = f"SELECT attname, format_type(atttypid, NULL) {_COLUMNS} AND relname = %s"
     types = dict(backend.execute_sql(sql, [table]))
     values = ", ".join(_CONVERTED.get(types[column], "{}").format(f'"{column}"') for column in columns)

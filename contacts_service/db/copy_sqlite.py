@@ -49,6 +49,5 @@ def strip(backend: Any) -> list[str]:
 
 
 def read_rows(backend: Any, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-    """Read all rows of a table, one at a time."""
     names = ", ".join(f'"{column}"' for column in columns)
     yield from backend.execute_sql(f'SELECT {names} FROM "{table}"')  # noqa: S608  # nosec B608

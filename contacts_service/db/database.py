@@ -63,7 +63,6 @@ class Bulkhead:
         return True
 
     def leave(self) -> None:
-        """Give this thread's slot back."""
         with self._changed:
             del self._held_since[threading.get_ident()]
             self._changed.notify()
@@ -108,7 +107,9 @@ def _use_case(*, writes: bool, one_statement: bool = False) -> Iterator[None]:
     try:
         with backend.writer_turn() if writes else nullcontext():
             if backend.is_closed() or backend.is_stale():
-                _open_connection(backend)
+                close_connection()
+                backend.connect()
+                OPEN_CONNECTIONS.inc()
             with nullcontext() if not writes else backend.alone() if one_statement else backend.atomic():
                 yield
     except _ERRORS as error:
@@ -131,14 +132,7 @@ itself, which saves those that begin and commit a transaction.
 """
 
 
-def _open_connection(backend: SqliteBackend | PostgresqlBackend) -> None:
-    close_connection()
-    backend.connect()
-    OPEN_CONNECTIONS.inc()
-
-
 def close_connection() -> None:
-    """Close this thread's connection, if it has one."""
     if database.close():
         OPEN_CONNECTIONS.dec()
 

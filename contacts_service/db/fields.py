@@ -15,7 +15,6 @@ class JSONText(str):
 
     @classmethod
     def of(cls, value: Any) -> "JSONText":
-        """Write a value as compact JSON."""
         return cls(exact_json.dumps(value).decode())
 
     def parsed(self) -> Any:

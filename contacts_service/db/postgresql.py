@@ -195,21 +195,17 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
             connection.patience = self._timeout + GRACE_SECONDS
 
     def lock_migrations(self) -> None:
-        """Wait for other processes that migrate, for as long as it takes."""
         self.execute_sql("SET LOCAL statement_timeout = 0")
         self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
 
     def lock_out_writers(self, table: str) -> None:
-        """Lock the table."""
         self.execute_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
 
     def lock_key(self, *keys: str) -> None:
-        """Take advisory locks."""
         sql = "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(%s AS text[])) AS key"
         self.connection().execute(sql, ([*keys],))
 
     def next_keys(self, table: str, count: int) -> list[int]:
-        """Take them from the sequence."""
         sql = "SELECT nextval(pg_get_serial_sequence(%s, 'pk')) FROM generate_series(1, %s)"
         return sorted(key for (key,) in self.execute_sql(sql, (table, count)))
 
@@ -225,11 +221,9 @@ class PostgresqlBackend(Backend, PostgresqlDatabase):
         return SQL("= ANY(ARRAY(SELECT CAST(json_array_elements_text(CAST("), array, SQL("AS json)) AS bigint)))")
 
     def try_lock_key(self, key: str) -> bool:
-        """Take an advisory lock if it is free."""
         return bool(self.execute_sql("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (key,)).fetchone()[0])
 
     def locked(self, query: Any, *, skip_locked: bool = False) -> Any:
-        """Lock the rows that the query reads."""
         return query.for_update("FOR UPDATE SKIP LOCKED" if skip_locked else "FOR UPDATE")
 
 

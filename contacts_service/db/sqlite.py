@@ -46,11 +46,7 @@ class SqliteBackend(Backend, SqliteDatabase):
 
     kind = "sqlite"
     field_types = {**SqliteDatabase.field_types, "TIMESTAMPTZ": "TEXT", "JSONTEXT": "TEXT", "ORDEREDTEXT": "TEXT"}
-    conversions: ClassVar = {
-        **Backend.conversions,
-        UtcDateTimeField: datetime.fromisoformat,
-        BooleanField: bool,
-    }
+    conversions: ClassVar = {**Backend.conversions, UtcDateTimeField: datetime.fromisoformat, BooleanField: bool}
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(settings.sqlite_path or "").absolute()
@@ -121,7 +117,6 @@ class SqliteBackend(Backend, SqliteDatabase):
         return code & _PRIMARY_CODE not in _WRONG_STATEMENTS or self.lacks_tables(error)
 
     def byte_length(self, document: Any) -> Any:
-        """The size of a document."""
         return fn.LENGTH(document.cast("BLOB"))
 
     def lacks_tables(self, error: BaseException) -> bool:
@@ -141,6 +136,12 @@ class SqliteBackend(Backend, SqliteDatabase):
         return range(last + 1, last + 1 + count)
 
     def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert them one by one with one statement."""
+        values = ", ".join("?" * len(columns))
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608  # nosec B608 - Names of ours.
+        self.connection().executemany(sql, rows)
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Insert them by one statement, during which other threads compute; ``executemany`` has one for each row."""
         values = ", ".join([f"json_extract(value, '$[{at}]')" for at in range(len(columns))])
         sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM json_each(?)"  # noqa: S608  # nosec B608 - Names of ours.
@@ -164,7 +165,6 @@ class SqliteBackend(Backend, SqliteDatabase):
                 self.pragma("foreign_keys", 1)
 
     def check_migrated(self) -> None:
-        """Check the foreign keys that were switched off."""
         if orphan := self.execute_sql("PRAGMA foreign_key_check").fetchone():
             raise IntegrityError(f"a migration left {orphan} without the row it refers to")
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from peewee import SQL, Tuple
 
-from contacts_service.db.accounts import AllowedAccounts, of_account, of_accounts, require_account
-from contacts_service.db.database import reading, writing
+from contacts_service.db.caller import AllowedAccounts, of_account, of_accounts, require_account
+from contacts_service.db.database import ConcurrentChange, reading, retried, writing
 from contacts_service.db.pages import newest_within_bytes
-from contacts_service.errors import FlowNotFound, InvalidRequest, Unavailable, VersionMismatch
+from contacts_service.errors import FlowNotFound, InvalidRequest, VersionMismatch
 from contacts_service.flows.tables import ALL_COLUMNS, NEWEST_FIRST, Flow
 
 Version = tuple[datetime, int]
@@ -25,7 +25,6 @@ Version = tuple[datetime, int]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TAG = re.compile("([0-9]{1,16})-([0-9]{1,9})")
-_MAX_ATTEMPTS = 5
 
 
 def flow_etag(flow: dict[str, Any]) -> str:
@@ -34,11 +33,11 @@ def flow_etag(flow: dict[str, Any]) -> str:
 
 
 def flow_version(etag: str) -> Version | None:
-    """The version in a flow's entity tag; None if it is no such tag."""
     match = _TAG.fullmatch(etag)
     return (_EPOCH + int(match[1]) * _MICROSECOND, int(match[2])) if match else None
 
 
+@retried
 @writing()
 def put_flow(  # noqa: PLR0913 - What a flow holds, and on which terms it is put.
     flow_id: str,
@@ -57,20 +56,18 @@ def put_flow(  # noqa: PLR0913 - What a flow holds, and on which terms it is put
     """
     require_account(allowed_accounts, account_id)
     may_create = expected is None and not only_existing
-    for _ in range(_MAX_ATTEMPTS):
-        now = datetime.now(UTC)
-        changes = {"name": name, "panel_config": panel_config, "updated_at": now}
-        update = Flow.update({**changes, "version": Flow.version + 1}).where(_expected(flow_id, account_id, expected))
-        if not only_new and (stored := _first(update.returning(*ALL_COLUMNS))):
-            return stored, False
-        if may_create:
-            new = Flow.insert({"id": flow_id, "account_id": account_id, "created_at": now, "version": 1, **changes})
-            if stored := _first(new.on_conflict("nothing").returning(*ALL_COLUMNS)):
-                return stored, True
-        if only_new or not may_create:
-            raise _version_mismatch(_find(flow_id, account_id))
-        # Another transaction stored it between the two queries.
-    raise Unavailable
+    now = datetime.now(UTC)
+    changes = {"name": name, "panel_config": panel_config, "updated_at": now}
+    update = Flow.update({**changes, "version": Flow.version + 1}).where(_expected(flow_id, account_id, expected))
+    if not only_new and (stored := _first(update.returning(*ALL_COLUMNS))):
+        return stored, False
+    if may_create:
+        new = Flow.insert({"id": flow_id, "account_id": account_id, "created_at": now, "version": 1, **changes})
+        if stored := _first(new.on_conflict("nothing").returning(*ALL_COLUMNS)):
+            return stored, True
+    if only_new or not may_create:
+        raise _version_mismatch(_find(flow_id, account_id))
+    raise ConcurrentChange  # Another transaction stored it between the two queries.
 
 
 @reading()

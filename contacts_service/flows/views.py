@@ -7,7 +7,7 @@ from flask import Response, g, request
 from contacts_service.flows import use_cases
 from contacts_service.flows.use_cases import flow_etag, flow_version
 from contacts_service.web.blueprint import Blueprint
-from contacts_service.web.envelope import page_of, success, success_with_etag
+from contacts_service.web.envelope import success, success_with_etag, success_with_page
 from contacts_service.web.parser import expected_versions
 from schemas.flows import Flow, FlowListQuery, FlowPage, FlowPut, FlowQuery
 
@@ -23,9 +23,7 @@ def list_flows(query: dict[str, Any]) -> Response:
     Newest first. A page also ends after about 4 MiB, so follow `next_cursor`, which is null on the last page, rather
     than count pages.
     """
-    items, total, next_cursor = use_cases.list_flows(allowed_accounts=g.caller.allowed_accounts, **query)
-    page = None if "cursor" in query else query.get("page", 1)
-    return success({**page_of(items, total=total, page=page, limit=query["limit"]), "next_cursor": next_cursor})
+    return success_with_page(query, *use_cases.list_flows(allowed_accounts=g.caller.allowed_accounts, **query))
 
 
 @blueprint.route("/<id:id>", methods=["PUT"])

@@ -18,7 +18,7 @@ from contacts_service.contacts.tables import (
     ContactMerge,
 )
 from contacts_service.contacts.writes import change, raise_identifier_taken, require_lock, to_public
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import retried, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.prepared import Row

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, g
 
 from contacts_service.contacts.writes import contact_etag, contact_version
-from contacts_service.merges import duplicates, undo, use_cases
+from contacts_service.merges import undo, use_cases
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success, success_with_etag
 from contacts_service.web.parser import expected_versions
@@ -36,10 +36,7 @@ def merge_contact(body: dict[str, Any], id: str) -> Response:
     on the source is 410 `contact_merged` with the survivor in `errors.id` and `Link`. It can be undone for 30 days.
     """
     contact = use_cases.merge(
-        id,
-        allowed_accounts=g.caller.allowed_accounts,
-        expected=expected_versions(contact_version),
-        **body,
+        id, allowed_accounts=g.caller.allowed_accounts, expected=expected_versions(contact_version), **body
     )
     # The version that a dry run tells of doesn't exist yet.
     return success(contact) if body["dry_run"] else success_with_etag(contact, contact_etag(contact))
@@ -71,10 +68,7 @@ def undo_merge(id: str, source_id: str) -> Response:
     source would have none left, the answer is 409.
     """
     contact = undo.undo_merge(
-        id,
-        source_id,
-        allowed_accounts=g.caller.allowed_accounts,
-        expected=expected_versions(contact_version),
+        id, source_id, allowed_accounts=g.caller.allowed_accounts, expected=expected_versions(contact_version)
     )
     return success(contact)
 
@@ -87,7 +81,7 @@ def list_duplicates(query: dict[str, Any]) -> Response:
 
     In the order in which the contacts were created. A pair is gone when one of the two is merged or deleted.
     """
-    items, next_cursor = duplicates.list_duplicates(allowed_accounts=g.caller.allowed_accounts, **query)
+    items, next_cursor = use_cases.list_duplicates(allowed_accounts=g.caller.allowed_accounts, **query)
     return success({"items": items, "next_cursor": next_cursor})
 
 
@@ -100,5 +94,5 @@ def dismiss_duplicate(body: dict[str, Any]) -> Response:
 
     The two contacts are two persons, whatever is noticed of them later.
     """
-    duplicates.dismiss_duplicate(*body["ids"], allowed_accounts=g.caller.allowed_accounts)
+    use_cases.dismiss_duplicate(*body["ids"], allowed_accounts=g.caller.allowed_accounts)
     return success(None)

@@ -8,7 +8,7 @@ from peewee import CTE, JOIN, SQL, Join, Select, Tuple, fn
 from contacts_service.contacts.queries import update_contact
 from contacts_service.contacts.tables import ALL_COLUMNS as CONTACT_COLUMNS
 from contacts_service.contacts.tables import Contact, by_id
-from contacts_service.db.accounts import limited_to, of_account
+from contacts_service.db.caller import limited_to, of_account
 from contacts_service.db.database import database
 from contacts_service.db.prepared import Row, columns_of, prepared
 from contacts_service.messages.tables import ALL_COLUMNS, HISTORY_ORDER, EarlyStatus, Message
@@ -123,7 +123,6 @@ def keep_early_status(key: str, values: Row) -> None:
 
 @prepared(one=True)
 def take_early_status(key: Any) -> Any:
-    """Delete and return the status that came before its message."""
     columns = (EarlyStatus.status, EarlyStatus.status_at, EarlyStatus.error)
     return EarlyStatus.delete().where(EarlyStatus.key == key).returning(*columns)
 

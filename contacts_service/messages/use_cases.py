@@ -15,7 +15,7 @@ import uuid_utils
 from contacts_service.contacts.identity import NO_MATCH, find_or_create, learn, statement_of
 from contacts_service.contacts.queries import lock_contact
 from contacts_service.contacts.writes import require_contact, require_lock, to_public
-from contacts_service.db.accounts import AllowedAccounts, require_account
+from contacts_service.db.caller import AllowedAccounts, require_account
 from contacts_service.db.database import ConcurrentChange, database, reading, retried, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.pages import first_within_bytes

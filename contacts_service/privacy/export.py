@@ -7,7 +7,7 @@ from contacts_service.contacts.events import list_events
 from contacts_service.contacts.tables import Contact, ContactIdentifier, ContactMerge, by_id
 from contacts_service.contacts.use_cases import get_contact as get_public_contact
 from contacts_service.contacts.writes import require_contact
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import reading
 from contacts_service.db.pages import first_within_bytes
 from contacts_service.db.prepared import Row

@@ -114,31 +114,25 @@ def _apply(retention: Retention, contact: Row) -> tuple[int, int]:
 
 @prepared
 def _delete_sessions(contact_pk: Any, before: Any) -> Any:
-    old = Session.select(Session.pk).where(
-        Session.contact == contact_pk, Session.updated_at < before.of(Session.updated_at)
-    )
+    is_old = Session.updated_at < before.of(Session.updated_at)
+    old = Session.select(Session.pk).where(Session.contact == contact_pk, is_old)
     return Session.delete().where(Session.pk.in_(old.limit(_ROWS))).returning(Session.pk)
 
 
 @prepared
 def _delete_messages(contact_pk: Any, before: Any) -> Any:
-    return (
-        Message.delete()
-        .where(_oldest(contact_pk, (Message.timestamp < before.of(Message.timestamp))))
-        .returning(Message.pk)
-    )
+    return Message.delete().where(_oldest(contact_pk, before, True)).returning(Message.pk)
 
 
 @prepared
 def _empty_messages(contact_pk: Any, before: Any) -> Any:
     emptied = Message.update(content=JSONText("{}"))
-    return emptied.where(
-        _oldest(contact_pk, (Message.timestamp < before.of(Message.timestamp)) & _HAS_CONTENT)
-    ).returning(Message.pk)
+    return emptied.where(_oldest(contact_pk, before, _HAS_CONTENT)).returning(Message.pk)
 
 
-def _oldest(contact_pk: Any, is_old: Any) -> Any:
-    old = Message.select(Message.pk).where(Message.contact == contact_pk, is_old)
+def _oldest(contact_pk: Any, before: Any, condition: Any) -> Any:
+    is_old = Message.timestamp < before.of(Message.timestamp)
+    old = Message.select(Message.pk).where(Message.contact == contact_pk, is_old, condition)
     return Message.pk.in_(old.order_by(*HISTORY_ORDER).limit(_ROWS))
 
 
@@ -169,9 +163,7 @@ def _count_unread(contact: Row) -> int:
     left = dict(by_source.where(Message.contact == contact["pk"], _COUNTED).tuples())
     own, own_left, unread = contact["unread_count"], sum(left.values()), 0
     for merge in merges:
-        came = sum(
-            count for source, count in left.items() if source and leads_to(source, merge["source_id"], merged_into)
-        )
+        came = sum(left[each] for each in left if each and leads_to(each, merge["source_id"], merged_into))
         part = min(merge["unread_count"], came)
         ContactMerge.update(unread_count=part).where(ContactMerge.source_id == merge["source_id"]).execute()
         if merge["merged_into"] == contact["id"]:

@@ -6,7 +6,7 @@ from typing import Any
 import uuid_utils
 
 from contacts_service.contacts.writes import raise_not_found, require_contact, require_lock
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import reading, writing
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import patched_document

@@ -15,7 +15,7 @@ from contacts_service.contacts.identifiers import Identifier, find_keys, lock_by
 from contacts_service.contacts.identity import Owner, Owners, Statement, find_matches, statement_of
 from contacts_service.contacts.tables import ALL_COLUMNS, IDENTIFIER_KINDS, KEPT_KINDS, NO_ACCOUNT
 from contacts_service.contacts.writes import change, changed_tags, new_contact
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import ConcurrentChange, database
 from contacts_service.db.fields import JSONText
 from contacts_service.db.merge_patch import bounded_document

@@ -15,7 +15,7 @@ from typing import Any
 
 from contacts_service.contacts.filters import make_filters
 from contacts_service.contacts.writes import to_public
-from contacts_service.db.accounts import AllowedAccounts
+from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import close_connection, database, reading, retried, writing
 from contacts_service.transfer.batch import Batch, Errors, Options, Row
 from contacts_service.transfer.export_queries import read_contacts

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, current_app, g, request
 
-from contacts_service.db.accounts import require_account
+from contacts_service.db.caller import require_account
 from contacts_service.errors import UnsupportedMediaType
 from contacts_service.transfer import use_cases
 from contacts_service.transfer.batch import Errors, Row

@@ -5,8 +5,7 @@ from ipaddress import ip_address
 
 from flask import Request, current_app, g
 
-from contacts_service.db.accounts import AllowedAccounts
-from contacts_service.db.actor import actor, on_behalf_of
+from contacts_service.db.caller import AllowedAccounts, actor, on_behalf_of
 from contacts_service.errors import InvalidRequest, KeyRequired, LocalOnly, ScopeMissing, Unauthenticated
 
 READ, WRITE, DELETE = SCOPES = ("contacts:read", "contacts:write", "contacts:delete")

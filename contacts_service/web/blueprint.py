@@ -11,16 +11,9 @@ from marshmallow import Schema, fields
 
 from contacts_service.db.database import database
 from contacts_service.errors import NotAcceptable
+from contacts_service.web import operation_docs as docs
 from contacts_service.web.auth import authenticate
 from contacts_service.web.idempotency import idempotent
-from contacts_service.web.operation_docs import (
-    document_actor,
-    document_errors,
-    document_etags,
-    document_idempotency,
-    document_merge_patch,
-    document_security,
-)
 from contacts_service.web.parser import RequestParser, invalid_request, read_query, require_known_conditions
 from contacts_service.web.request_buffer import STREAMED
 from schemas.envelope import Answer, null_field
@@ -39,9 +32,9 @@ class Blueprint(flask_smorest.Blueprint):
 
     def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
-        self._prepare_doc_cbks.extend((document_merge_patch, document_idempotency, document_etags))
-        own = () if is_open else (document_security, document_actor)
-        self._prepare_doc_cbks.extend((*own, document_errors))
+        own = () if is_open else (docs.document_security,)
+        first = (docs.document_merge_patch, docs.document_idempotency, docs.document_etags)
+        self._prepare_doc_cbks.extend((*first, *own, docs.document_errors))
         self._is_open = is_open
         self._without_query: set[str] = set()
         self._conditions: dict[str, tuple[str, ...]] = {}
@@ -112,7 +105,6 @@ class Blueprint(flask_smorest.Blueprint):
         return self.arguments(schema(), example=schema.EXAMPLE, error_status_code=400)  # type: ignore[attr-defined]
 
     def query(self, schema: type[Schema]) -> Callable[..., Any]:
-        """Validate the query parameters and pass them to the view."""
         return self.arguments(schema(), location="query", error_status_code=400)
 
     def answers(

@@ -27,9 +27,13 @@ def success_with_etag(entity: dict[str, Any], etag: str, status: int = 200, **he
     return success(entity, status, ETag=f'"{etag}"', **headers)
 
 
-def page_of(items: list[dict[str, Any]], *, total: int, page: int | None, limit: int) -> dict[str, Any]:
-    """Make the data of one page of a list."""
-    return {"items": items, "total": total, "page": page, "limit": limit, "total_pages": -(-total // limit)}
+def success_with_page(
+    query: dict[str, Any], items: list[dict[str, Any]], total: int, next_cursor: str | None
+) -> Response:
+    """Answer one page of a list, read as PageQuery says."""
+    page, limit = None if "cursor" in query else query.get("page", 1), query["limit"]
+    counts = {"total": total, "page": page, "limit": limit, "total_pages": -(-total // limit)}
+    return success({"items": items, **counts, "next_cursor": next_cursor})
 
 
 def failure(status: int, code: str, message: str, errors: dict[str, list[str]] | None = None, **more: Any) -> Response:

@@ -57,7 +57,6 @@ _faults = _FaultLog()
 
 
 def service_error(error: ServiceError) -> Response:
-    """Answer one of our own errors."""
     more = {"current": error.current} if isinstance(error, VersionMismatch) else {}
     response = failure(error.status, error.code, str(error), error.errors, **more)
     response.headers.update(error.headers)

@@ -9,7 +9,7 @@ from contacts_service.db.migrations import require_migrated
 from contacts_service.metrics import collect
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
-from schemas.health import Health
+from schemas.envelope import Health
 
 blueprint = Blueprint("health", __name__, description="Whether the service works.", is_open=True)
 metrics_blueprint = flask.Blueprint("metrics", __name__)

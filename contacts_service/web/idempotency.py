@@ -104,7 +104,6 @@ def _run(view: Callable[[], Response]) -> tuple[Response, str | None]:
 
 
 def _fingerprint(body: bytes) -> str:
-    """Fingerprint of the request."""
     condition = request.headers.get("If-Match", "")
     return _digest(request.method, request.path, request.query_string.decode("latin-1"), condition, body)
 

@@ -87,9 +87,7 @@ LOGGING: dict[str, Any] = {
         "json": {"()": JsonFormatter},
         "text": {"()": TextFormatter, "format": "%(asctime)s %(levelname)s %(message)s", "datefmt": "%H:%M:%S"},
     },
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]},
-    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]}},
     "root": {"level": "INFO", "handlers": ["stderr"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True, "filters": ["no_quotes"]}},
 }
@@ -149,8 +147,8 @@ def _finish(response: Response) -> Response:
     # Callers can make up methods and addresses, and each series costs memory for ever.
     current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Not by proxy.
     rule = current.url_rule
-    method, route = (current.method, _template(rule.rule)) if rule else (_UNKNOWN, _UNKNOWN)
-    count, observe = _metrics(method, route, response.status_code)
+    method = current.method if rule else _UNKNOWN
+    route, count, observe = _series_of(method, rule.rule if rule else _UNKNOWN, response.status_code)
     count.inc()
     observe.observe(seconds)
     _log.info(
@@ -168,10 +166,7 @@ def _finish(response: Response) -> Response:
 
 
 @cache
-def _template(rule: str) -> str:
-    return re.sub("<[^>:]*:?([^>]*)>", r"{\1}", rule)
-
-
-@cache
-def _metrics(method: str, route: str, status: int) -> tuple[Any, Any]:
-    return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)
+def _series_of(method: str, rule: str, status: int) -> tuple[str, Any, Any]:
+    """The template of a route, and the series of its metrics."""
+    route = re.sub("<[^>:]*:?([^>]*)>", r"{\1}", rule)
+    return route, REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)

@@ -1,7 +1,7 @@
 """The OpenAPI document and the page that shows it."""
 
 import gzip
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,11 @@ def create_api(app: Flask) -> flask_smorest.Api:
             "components": {"securitySchemes": SECURITY_SCHEMES},
         },
     )
-    app.add_url_rule("/docs", view_func=docs_page)
+    app.add_url_rule("/docs", "docs_page", partial(docs_file, "index.html"))
     app.add_url_rule("/docs/<path:filename>", view_func=docs_file)
     app.url_map.converters |= {"id": IdConverter, "text": TextConverter}
-    api = _Api(app, spec_kwargs={"marshmallow_plugin": _Plugin(schema_name_resolver=_schema_name)})
+    plugin = _Plugin(schema_name_resolver=lambda schema: _class_of(schema).__name__)
+    api = _Api(app, spec_kwargs={"marshmallow_plugin": plugin})
     api.register_converter(IdConverter, lambda _: {"type": "string", "format": "uuid"})
     return api
 
@@ -130,20 +131,12 @@ class _Api(flask_smorest.Api):
         return response
 
 
-def docs_page() -> Response:
-    return docs_file("index.html")
-
-
 def docs_file(filename: str) -> Response:
     is_ours = filename in {"index.html", "docs.js"}
     folder, max_age = (PAGE_FILES, None) if is_ours else (SWAGGER_UI_FILES, 3600)
     response = send_from_directory(folder, filename, max_age=max_age)
     response.headers[CONTENT_SECURITY_POLICY] = PAGE_POLICY
     return response
-
-
-def _schema_name(schema: Any) -> str:
-    return _class_of(schema).__name__
 
 
 def _class_of(schema: Any) -> Any:

@@ -17,17 +17,12 @@ EXAMPLE_SERVER = "http://127.0.0.1:8000"
 
 
 def document_security(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
-    """Say which scope the operation needs."""
+    """Say which scope the operation needs, and that a write may name whom it is made for."""
     scope = SCOPE_OF_METHOD[method.upper()]
     doc["security"] = [{"ApiKey": []}, {"Bearer": []}]  # Linters know scopes of OAuth only.
     docstring = doc_info["docstring"]
     docstring["description"] = f"{docstring.get('description', '')}\n\nA key needs the scope `{scope}`.".strip()
     _declare(doc_info, "unauthenticated", "account_forbidden", "local_only", "scope_missing")
-    return doc
-
-
-def document_actor(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:  # noqa: ARG001
-    """Say that a write may name whom it is made for."""
     if method != "get":
         what = "Whom the caller acts for, such as the person who clicked; events of contacts show it."
         schema = {"minLength": 1, "maxLength": MAX_ACTOR_LENGTH, "pattern": r"^[^\x00-\x1f\x7f-\xa0\xad]*$"}
@@ -44,7 +39,6 @@ def document_merge_patch(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> D
 
 
 def document_idempotency(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
-    """Say that a POST may be sent again under its Idempotency-Key."""
     is_streamed = doc_info.get("manual_doc", {}).pop("x-streamed", False)
     if method == "post" and not is_streamed:
         what = (
@@ -63,7 +57,6 @@ def document_idempotency(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> D
 
 
 def document_etags(doc: Doc, doc_info: Doc, *, method: str, **_: Any) -> Doc:
-    """Say what conditional operations do with entity tags."""
     conditions = doc_info.get("manual_doc", {}).pop("x-conditions", None)
     if conditions is None:
         return doc

@@ -82,22 +82,16 @@ def read_query(req: Request) -> dict[str, str]:
     """Read query parameters, each given once. Raises InvalidRequest."""
     query = req.query_string
     if b"%" in query or not query.isascii():
-        for pair in query.split(b"&"):
-            name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in pair.partition(b"="))
-            if not _is_utf8(name) or not _is_utf8(value):
-                raise invalid_request({name.decode(errors="replace"): ["Not valid UTF-8."]})
+        for pair in query.replace(b"+", b" ").split(b"&"):
+            try:
+                unquote_to_bytes(pair).decode()
+            except UnicodeDecodeError as error:
+                name = unquote_to_bytes(pair.partition(b"=")[0]).decode(errors="replace")
+                raise invalid_request({name: ["Not valid UTF-8."]}) from error
     given = req.args.to_dict(flat=False)
     if repeated := [name for name, values in given.items() if len(values) > 1]:
         raise invalid_request({name: ["Given more than once."] for name in repeated})
     return {name: values[0] for name, values in given.items()}
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def read_body(req: Request) -> bytes:

@@ -3,7 +3,7 @@
 import io
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 
 from flask import Request, Response, current_app
@@ -17,27 +17,16 @@ from contacts_service.web.observability import ServiceResponse
 _CHECKED_EVERY = 1.0  # Seconds.
 
 
-class StreamSlots:
-    """Slots for the streams of a process."""
-
-    def __init__(self, threads: int) -> None:
-        self._free = threading.BoundedSemaphore(max(1, threads // 2))
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a slot. Raises TooManyStreams."""
-        if not self._free.acquire(blocking=False):
-            raise TooManyStreams
-        try:
-            yield
-        finally:
-            self._free.release()
-
-
-def stream_slot() -> AbstractContextManager[None]:
-    """Hold a slot. Raises TooManyStreams."""
-    slots: StreamSlots = current_app.extensions["stream_slots"]
-    return slots.take()
+@contextmanager
+def stream_slot() -> Iterator[None]:
+    """Hold one of the slots for the streams of a process. Raises TooManyStreams."""
+    free: threading.Semaphore = current_app.extensions["stream_slots"]
+    if not free.acquire(blocking=False):
+        raise TooManyStreams
+    try:
+        yield
+    finally:
+        free.release()
 
 
 def streamed(chunks: Iterable[bytes], content_type: str) -> Response:

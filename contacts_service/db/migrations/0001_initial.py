@@ -7,27 +7,15 @@ import secrets
 
 from contacts_service.db.migrations.initial_changes import scripts as change_scripts
 
-TYPES = {
-    "sqlite": {
-        "serial": "INTEGER",
-        "bigint": "INTEGER",
-        "boolean": "INTEGER",
-        "uuid": "TEXT",
-        "time": "TEXT",
-        "json": "TEXT",
-        "ordered": "TEXT",
-        "clustered": " WITHOUT ROWID",
-    },
-    "postgresql": {
-        "serial": "BIGSERIAL",
-        "bigint": "BIGINT",
-        "boolean": "BOOLEAN",
-        "uuid": "UUID",
-        "time": "TIMESTAMPTZ",
-        "json": "JSON",
-        "ordered": 'TEXT COLLATE "C"',
-        "clustered": "",
-    },
+TYPES = {  # Of SQLite, and of PostgreSQL.
+    "serial": ("INTEGER", "BIGSERIAL"),
+    "bigint": ("INTEGER", "BIGINT"),
+    "boolean": ("INTEGER", "BOOLEAN"),
+    "uuid": ("TEXT", "UUID"),
+    "time": ("TEXT", "TIMESTAMPTZ"),
+    "json": ("TEXT", "JSON"),
+    "ordered": ("TEXT", 'TEXT COLLATE "C"'),
+    "clustered": (" WITHOUT ROWID", ""),
 }
 # NULL equals nothing in a unique index, so rows without account have indexes of their own. Recency is never null,
 # unlike last_message_at, so that both databases can begin a list anywhere in their index.
@@ -311,11 +299,12 @@ def up(migrator, db):  # noqa: ANN001, ANN201, ARG001
         others = "".join(character for character in printable if not character.isalnum())
         word_characters = others.replace("'", "''").replace('"', '""')
         search = SQLITE_SEARCH.replace("[word characters]", word_characters)
-        scripts = (TABLES.format(**TYPES["sqlite"]), search, SQLITE_COUNT)
+        scripts = (search, SQLITE_COUNT)
     else:
-        scripts = (TABLES.format(**TYPES["postgresql"]), POSTGRESQL_SEARCH, POSTGRESQL_COUNT)
+        scripts = (POSTGRESQL_SEARCH, POSTGRESQL_COUNT)
+    types = {name: each[db.kind == "postgresql"] for name, each in TYPES.items()}
     change_tables, change_triggers = change_scripts(db.kind)
-    for script in (*scripts, change_tables.format(**TYPES[db.kind]), change_triggers):
+    for script in (TABLES.format(**types), *scripts, change_tables.format(**types), change_triggers):
         for statement in script.split(";;"):
             db.execute_sql(statement)
     db.execute_sql(f"INSERT INTO change_feed VALUES ('{secrets.token_hex(8)}', 0, 0)")  # nosec B608

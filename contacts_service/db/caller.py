@@ -1,12 +1,19 @@
-"""Limits a caller to the WhatsApp accounts of its key."""
+"""Who calls: limits to the WhatsApp accounts of its key, and whom changes are made by."""
 
 from collections.abc import Collection
+from contextvars import ContextVar
 from typing import Any
 
 from contacts_service.errors import AccountForbidden
 
 AllowedAccounts = frozenset[str] | None
 """Ids of the accounts that a caller may see; None for all accounts and for what belongs to no account."""
+
+
+actor: ContextVar[str | None] = ContextVar("actor", default=None)
+"""The name of the caller's key; None for a caller without key and for commands."""
+on_behalf_of: ContextVar[str | None] = ContextVar("on_behalf_of", default=None)
+"""Whom the caller acts for, as it says: a person, for example."""
 
 
 def require_account(allowed_accounts: AllowedAccounts, account_id: str | None) -> None:
