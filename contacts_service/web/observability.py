@@ -42,7 +42,7 @@ _TEMPLATE = vars(
 
 
 class RequestRecord(logging.LogRecord):
-    """A log record of a request, without what records have of the place in the code: see docs/decisions/served-path.md."""
+    """A log record of a request, without what others have of the place in the code."""
 
     def __init__(self, **values: Any) -> None:
         vars(self).update(_TEMPLATE, created=time(), **values)
