@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -222,6 +223,25 @@ def test_copy_is_of_one_moment_and_warns_of_what_was_written_since(
     assert "Warning: the copied database is in use." in done.stderr
     start(target)
     assert all_rows() == rows
+
+
+def test_copy_holds_no_table_in_memory(kind: str, app: Flask, target: str, databases: Databases) -> None:
+    assert app, "the fixture restores the connection"
+    source = databases.create(kind)
+    caller = Caller(start(source))
+    contact = caller.create()["id"]
+    for number in range(400):
+        sent = message(number, content={"body": "x" * 60_000})
+        assert caller.post(f"/api/contacts/{contact}/messages", sent).status == 201
+    close_connection()
+    tracemalloc.start()
+    try:
+        done = run_copy(source, target)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert done.exit_code == 0, done.output
+    assert peak < 10_000_000
 
 
 def test_copy_that_differs_is_refused(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:

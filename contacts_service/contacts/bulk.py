@@ -100,7 +100,7 @@ def _change_batch(keys: list[int], changes: dict[str, Any], add_tags: list[str],
     changed = differing[True] + differing[False]
     if remove_tags and changed:
         ContactTag.delete().where(ContactTag.contact.in_(changed), ContactTag.tag.in_(remove_tags)).execute()
-    database.copy_rows("contact_tag", ("contact_id", "tag"), added)
+    database.insert_rows("contact_tag", ("contact_id", "tag"), added)
     return len(changed)
 
 

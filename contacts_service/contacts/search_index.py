@@ -75,7 +75,7 @@ class SqliteSearchIndex(SearchIndex):
             grams = [word[at : at + self.max_gram] for word in words for at in range(len(word))]
             account = _ACCOUNT_MARK + (contact["account_id"] or NO_ACCOUNT)
             rows.append((contact["pk"], " ".join([account, *grams])))
-        database.copy_rows("contact_search", ("rowid", "grams"), rows)
+        database.insert_rows("contact_search", ("rowid", "grams"), rows)
 
     def count(self, searches: list[IndexQuery], account_ids: list[str] | None) -> MatchCount | None:
         """Count the contacts that match any of the searches, in the index alone; None if rows have to be compared."""

@@ -80,8 +80,12 @@ class Backend:
         raise NotImplementedError
 
     def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Insert many rows, whose values are as the database wants them."""
+        """Insert rows, whose values are as the database wants them, in memory that doesn't grow with them."""
         raise NotImplementedError
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert the rows of a batch, whose values are as the database wants them."""
+        self.copy_rows(table, columns, rows)
 
     def keys_of(self, array: Any) -> tuple[Any, ...]:
         """End of a condition: what stands before it is among the numbers of a JSON array."""

@@ -136,6 +136,12 @@ class SqliteBackend(Backend, SqliteDatabase):
         return range(last + 1, last + 1 + count)
 
     def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert them one by one with one statement."""
+        values = ", ".join("?" * len(columns))
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608  # nosec B608 - Names of ours.
+        self.connection().executemany(sql, rows)
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Insert them by one statement, during which other threads compute; ``executemany`` has one for each row."""
         values = ", ".join([f"json_extract(value, '$[{at}]')" for at in range(len(columns))])
         sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM json_each(?)"  # noqa: S608  # nosec B608 - Names of ours.

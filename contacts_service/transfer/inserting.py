@@ -32,15 +32,15 @@ def insert_contacts(contacts: list[dict[str, Any]], on_wait: Callable[[], object
         terms += [(term, pk) for term in terms_of(contact["account_id"], contact["metadata"])]
     is_sqlite = database.kind == "sqlite"
     base = database.execute_sql(_BEGIN).fetchone()[0] if is_sqlite else 0  # PostgreSQL has triggers of statements.
-    database.copy_rows("contact", [*_COLUMNS, *_OTHERS], _rows(contacts, base, on_wait))
+    database.insert_rows("contact", [*_COLUMNS, *_OTHERS], _rows(contacts, base, on_wait))
     if is_sqlite:
         database.execute_sql(_END, (base + len(contacts),))
     INDEXES[database.kind].insert(contacts)
-    database.copy_rows("contact_identifier", _OF_IDENTIFIER, sorted(identifiers))
+    database.insert_rows("contact_identifier", _OF_IDENTIFIER, sorted(identifiers))
     if tags:
-        database.copy_rows("contact_tag", ("contact_id", "tag"), tags)
+        database.insert_rows("contact_tag", ("contact_id", "tag"), tags)
     if terms:
-        database.copy_rows("contact_metadata", ("term", "contact_id"), sorted(terms))
+        database.insert_rows("contact_metadata", ("term", "contact_id"), sorted(terms))
 
 
 def _rows(contacts: list[dict[str, Any]], base: int, on_wait: Callable[[], object]) -> Iterator[list[Any]]:
