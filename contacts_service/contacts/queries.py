@@ -2,9 +2,17 @@
 
 from typing import Any
 
-from peewee import SQL, Case
+from peewee import CTE, SQL, Case, NodeList, Select
 
-from contacts_service.contacts.tables import ALL_COLUMNS, INTERNAL_COLUMNS, Contact, ContactMerge, ContactTag, by_id
+from contacts_service.contacts.tables import (
+    ALL_COLUMNS,
+    INTERNAL_COLUMNS,
+    Contact,
+    ContactIdentifier,
+    ContactMerge,
+    ContactTag,
+    by_id,
+)
 from contacts_service.db.caller import actor, limited_to, on_behalf_of
 from contacts_service.db.database import database
 from contacts_service.db.prepared import ContextValue, Row, columns_of, prepared
@@ -66,6 +74,29 @@ def insert_contact(values: Row) -> Any:
     """Insert a contact and return it including internal columns."""
     new = Contact.insert({**columns_of(Contact, values), **change_columns()})
     return new.returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
+
+
+@prepared(one=True)
+def insert_whole_contact(values: Row, identifier: Row, terms: Any, tags: Any) -> Any:
+    """Do the same with its only identifier, its terms and its tags; None if the identifier exists. PostgreSQL only.
+
+    Terms and tags are JSON arrays.
+    """
+    key = {"contact": SQL("nextval(pg_get_serial_sequence('contact', 'pk'))")}
+    new = ContactIdentifier.insert({**columns_of(ContactIdentifier, identifier), **key}).on_conflict("nothing")
+    identified = CTE("identified", new.returning(ContactIdentifier.contact))
+    columns = {**columns_of(Contact, values), **change_columns(), "pk": identified.c.contact_id}
+    selected = [SQL("NULL") if value is None else value for value in columns.values()]
+    inserted = Contact.insert_from(Select([identified], selected), [*columns])
+    derived = []
+    for name, into, array, kind in (
+        ("termed", "contact_metadata (contact_id, term)", terms, "bigint"),
+        ("tagged", "contact_tag (contact_id, tag)", tags, "text"),
+    ):
+        if array is not None:  # Of an array there is one shape, however many it holds.
+            select = f"INSERT INTO {into} SELECT contact_id, CAST(json_array_elements_text(CAST("
+            derived.append(CTE(name, NodeList((SQL(select), array, SQL(f"AS json)) AS {kind}) FROM identified")))))
+    return inserted.with_cte(identified, *derived).returning(*INTERNAL_COLUMNS, *ALL_COLUMNS)
 
 
 @prepared(one=True)

@@ -17,7 +17,7 @@ from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.tables import IDENTIFIER_KINDS
 from contacts_service.contacts.writes import to_public
 from contacts_service.db.caller import AllowedAccounts, require_account
-from contacts_service.db.database import reading, retried, writing
+from contacts_service.db.database import database, reading, retried, writing
 from contacts_service.db.merge_patch import patched_document
 from contacts_service.web.stored_responses import empty_stored_responses
 
@@ -26,7 +26,6 @@ _ONE_STATEMENT = {"assigned_to", "avatar_url"}  # Columns that are changed by a 
 
 
 @retried
-@writing()
 def create_contact(
     *, allowed_accounts: AllowedAccounts, account_id: str | None = None, **fields: Any
 ) -> dict[str, Any]:
@@ -36,11 +35,17 @@ def create_contact(
     ContactExists, IdentityConflict, ContactUnidentified.
     """
     require_account(allowed_accounts, account_id)
-    try:
-        return to_public(writes.insert(account_id, with_consent(NOT_SAID, fields, "person")))
-    except IdentifierTaken as error:
-        writes.raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
-        raise  # The contact that had the identifier was deleted between the two queries.
+    fields = with_consent(NOT_SAID, fields, "person")
+    if database.kind == "postgresql" and not database.in_transaction():
+        with writing(one_statement=True):
+            if created := writes.insert_at_once(account_id, fields):
+                return to_public(created)
+    with writing():
+        try:
+            return to_public(writes.insert(account_id, fields))
+        except IdentifierTaken as error:
+            writes.raise_identifier_taken(account_id, fields, except_pk=error.contact_pk)
+            raise  # The contact that had the identifier was deleted between the two queries.
 
 
 @reading()

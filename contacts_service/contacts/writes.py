@@ -10,7 +10,8 @@ import uuid_utils
 
 from contacts_service.contacts import queries
 from contacts_service.contacts.identifiers import Identifier, find_owners, store_identifiers
-from contacts_service.contacts.metadata_terms import store_terms
+from contacts_service.contacts.metadata_terms import store_terms, terms_of
+from contacts_service.contacts.phone_variants import written_forms
 from contacts_service.contacts.queries import Versions
 from contacts_service.contacts.search_text import searchable
 from contacts_service.contacts.tables import IDENTIFIER_KINDS, INTERNAL_COLUMNS, NO_ACCOUNT
@@ -51,14 +52,19 @@ def contact_version(etag: str) -> int | None:
 
 def to_public(contact: dict[str, Any], now: datetime | None = None) -> dict[str, Any]:
     """Turn a row into what callers see, in place."""
-    expires_at = contact["last_inbound_at"]
-    if expires_at is not None:
-        expires_at = expires_at + SERVICE_WINDOW if expires_at < _LAST_OPENING else _LAST
-    contact["service_window_open"] = expires_at is not None and (now or datetime.now(UTC)) < expires_at
-    contact["service_window_expires_at"] = expires_at
+    window = service_window(contact["last_inbound_at"], now)
+    contact["service_window_open"], contact["service_window_expires_at"] = window
     for name in _INTERNAL_NAMES:
         contact.pop(name, None)
     return contact
+
+
+def service_window(last_inbound_at: datetime | None, now: datetime | None = None) -> tuple[bool, datetime | None]:
+    """Whether the service window is open, and when it closes or has closed."""
+    if last_inbound_at is None:
+        return False, None
+    expires_at = last_inbound_at + SERVICE_WINDOW if last_inbound_at < _LAST_OPENING else _LAST
+    return (now or datetime.now(UTC)) < expires_at, expires_at
 
 
 def insert(
@@ -81,6 +87,26 @@ def insert(
         queries.replace_tags(created["pk"], values["tags"])
     if values["metadata"]:
         store_terms(created["pk"], account_id, {}, values["metadata"])
+    return created
+
+
+def insert_at_once(account_id: str | None, fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Do as ``insert`` by one statement on PostgreSQL; None if that can't be done, or another has the identifier."""
+    now = datetime.now(UTC)
+    values = new_contact(account_id, fields, now)
+    identifiers = [(kind, value) for kind in IDENTIFIER_KINDS if (value := fields.get(kind))]
+    if len(identifiers) > 1 or len(written_forms(identifiers[0][1])) > 1:
+        return None
+    identifier = dict(zip(("kind", "value"), identifiers[0], strict=True))
+    seen = {"first_seen_at": now, "last_seen_at": now}
+    identifier = {"account": account_id or NO_ACCOUNT, **identifier, "current": True, **seen}
+    terms = terms_of(account_id, values["metadata"])
+    created: dict[str, Any] | None = queries.insert_whole_contact(
+        values,
+        identifier,
+        JSONText.of(sorted(terms)) if terms else None,
+        JSONText.of(values["tags"]) if values["tags"] else None,
+    )
     return created
 
 

@@ -65,8 +65,9 @@ class _Slot:
 class _Statement:
     """SQL, the source of each of its parameters, and the conversions of its columns."""
 
-    def __init__(self, query: Any, *, replan: bool) -> None:
+    def __init__(self, query: Any, *, replan: bool, raw: bool) -> None:
         self._options = database.replanned if replan else {}
+        self._raw = raw
         self._sql, parameters = query.sql()
         # Constants of the query go in front of the arguments' values.
         self._constants = [each for each in parameters if not isinstance(each, _Slot)]
@@ -80,7 +81,7 @@ class _Statement:
         converted = zip(self._names, map(_conversion_of, columns), strict=True)
         self._converted = [(name, convert) for name, convert in converted if convert]
 
-    def run(self, values: list[Any]) -> list[Row]:
+    def run(self, values: list[Any]) -> list[Any]:
         backend = database.obj
         given = [*self._constants, *values]
         parameters = [convert(given[at]) if convert else given[at] for at, convert in self._parameters]
@@ -89,6 +90,8 @@ class _Statement:
         cursor = backend.connection().execute(self._sql, parameters, **self._options)
         if not self._names:
             return []
+        if self._raw:
+            return list(cursor.fetchall())
         rows = [dict(zip(self._names, row)) for row in cursor.fetchall()]  # noqa: B905 - A third longer with strict.
         for name, convert in self._converted if rows else ():
             for row in rows:
@@ -97,17 +100,17 @@ class _Statement:
         return rows
 
 
-def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> Any:
+def prepared(build: Any = None, *, one: bool = False, replan: bool = False, raw: bool = False) -> Any:
     """Turn a function that builds a query into one that runs it and returns its rows as dicts.
 
     ``build`` is called once for each shape of its arguments: which are None, true or false, how long sequences are,
     which keys dicts have. Values are Parameters; named tuples keep their type, and a dict is columns with their values.
     A query without RETURNING returns no rows. With ``one`` the first row is returned, or None. PostgreSQL keeps a plan
-    for any values; ``replan`` is for queries whose best plan depends on the values. Arguments of other types raise
-    TypeError.
+    for any values; ``replan`` is for queries whose best plan depends on the values. With ``raw`` rows are tuples as the
+    driver returns them. Arguments of other types raise TypeError.
     """
     if build is None:
-        return partial(prepared, one=one, replan=replan)
+        return partial(prepared, one=one, replan=replan, raw=raw)
     statements: dict[Any, _Statement] = {}
 
     @wraps(build)
@@ -120,7 +123,7 @@ def prepared(build: Any = None, *, one: bool = False, replan: bool = False) -> A
                 statements.clear()
             positions = iter(range(len(values)))
             query = build(*[_stand_in(argument, positions) for argument in arguments])
-            statement = statements[shape] = _Statement(query, replan=replan)
+            statement = statements[shape] = _Statement(query, replan=replan, raw=raw)
         rows = statement.run(values)
         return (rows[0] if rows else None) if one else rows
 

@@ -8,17 +8,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
-from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from typing import Any
 
 from contacts_service.contacts.filters import make_filters
-from contacts_service.contacts.writes import to_public
 from contacts_service.db.caller import AllowedAccounts
 from contacts_service.db.database import close_connection, database, reading, retried, writing
 from contacts_service.transfer.batch import Batch, Errors, Options, Row
-from contacts_service.transfer.export_queries import read_contacts
+from contacts_service.transfer.export_queries import Page, read_contacts
 from contacts_service.transfer.scratch import Scratch
 
 # Where others wait for a batch, it is smaller.
@@ -101,13 +99,11 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def export_contacts(allowed_accounts: AllowedAccounts, **filters: Any) -> tuple[int, Iterator[list[dict[str, Any]]]]:
+def export_contacts(allowed_accounts: AllowedAccounts, **filters: Any) -> tuple[int, Iterator[Page]]:
     """Count the contacts that pass the filters, and read them page by page in the order in which they were created.
 
     A contact that exists throughout is read once. Between two pages no connection is held. Raises AccountForbidden,
     InvalidRequest.
     """
     with reading():
-        total, pages = read_contacts(make_filters(allowed_accounts, **filters))
-    now = datetime.now(UTC)
-    return total, ([to_public(row, now) for row in page] for page in pages)
+        return read_contacts(make_filters(allowed_accounts, **filters))

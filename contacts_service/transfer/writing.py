@@ -3,68 +3,74 @@
 import csv
 import io
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from typing import IO, Any
 
-from contacts_service.contacts.tables import ALL_COLUMNS
-from contacts_service.db.fields import JSONText
+import orjson
+
+from contacts_service.contacts.tables import ALL_COLUMNS, Contact
+from contacts_service.contacts.writes import service_window
 from contacts_service.errors import NoTemporarySpace
 from contacts_service.transfer.batch import Errors, Row
 from contacts_service.transfer.cells import RISKY, protect
+from contacts_service.transfer.export_queries import Page
 from contacts_service.transfer.reading import UNDECODABLE, CsvFile, NdjsonFile
-from contacts_service.web.envelope import encode
 
-COLUMNS = [*[column.name for column in ALL_COLUMNS], "service_window_open", "service_window_expires_at"]
+_NAMES = [column.name for column in ALL_COLUMNS]
+COLUMNS = [*_NAMES, "service_window_open", "service_window_expires_at"]
+_TEXTS = ("external_id", "username", "name", "profile_name", "avatar_url", "last_message_preview")
+_TIMES = [name for name in COLUMNS if name.endswith("_at")]
+_BOOLEANS = ("false", "true")
 _IN_MEMORY = 1024 * 1024
 _ERROR = "error"
+_LINES = 100  # At once: memory that is used again is many times as fast as new memory.
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+
+Columns = dict[str, Sequence[Any]]
 
 
-def as_ndjson(pages: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+def as_ndjson(pages: Iterable[Page]) -> Iterator[bytes]:
     """One JSON object a line."""
     for page in pages:
-        yield b"".join([encode(contact) + b"\n" for contact in page])
+        columns = _columns_of(page)
+        columns["marketing_opt_out"] = [*map(bool, columns["marketing_opt_out"])]
+        columns |= {name: [*map(orjson.Fragment, columns[name])] for name in ("tags", "metadata")}
+        rows = zip(*columns.values(), strict=True)
+        while lines := [orjson.dumps(dict(zip(COLUMNS, row)), option=_OPTIONS) for row in islice(rows, _LINES)]:  # noqa: B905 - Faster.
+            yield b"".join(lines)
 
 
-def as_csv(pages: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+def as_csv(pages: Iterable[Page]) -> Iterator[bytes]:
     """RFC 4180, in UTF-8, with a header."""
     yield (",".join(COLUMNS) + "\r\n").encode()
     for page in pages:
-        columns = [*zip(*map(_VALUES, page), strict=True)]
-        for at, write in _CELLS if page else ():
-            columns[at] = tuple([write(value) for value in columns[at]])
+        columns = _columns_of(page)
+        for name in _TEXTS:
+            columns[name] = [protect(each) if each and each[0] in RISKY else each for each in columns[name]]
+        for name in ("marketing_opt_out", "service_window_open"):
+            columns[name] = [_BOOLEANS[each] for each in columns[name]]
+        for name in _TIMES:
+            columns[name] = [each and f"{each}".replace(" ", "T").replace("+00:00", "Z") for each in columns[name]]
+        columns["tags"] = ["" if each == "[]" else protect(",".join(orjson.loads(each))) for each in columns["tags"]]
         text = io.StringIO()
-        csv.writer(text).writerows(zip(*columns, strict=True))
+        csv.writer(text).writerows(zip(*columns.values(), strict=True))
         yield text.getvalue().encode()
 
 
-def _protected(text: str | None) -> str | None:
-    return protect(text) if text and text[0] in RISKY else text
+def _columns_of(page: Page) -> Columns:
+    """The columns of a page, in the order of COLUMNS. Times are still texts where the database has texts.
 
-
-def _tags(tags: JSONText) -> str:
-    return "" if tags == "[]" else protect(",".join(tags.parsed()))
-
-
-def _boolean(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _time(value: datetime | None) -> str | None:
-    return value.isoformat().replace("+00:00", "Z") if value else None
-
-
-_VALUES = itemgetter(*COLUMNS)
-_WRITTEN: dict[str, Callable[[Any], str | None]] = {
-    **dict.fromkeys(
-        ("external_id", "username", "name", "profile_name", "avatar_url", "last_message_preview"), _protected
-    ),
-    **dict.fromkeys(("marketing_opt_out", "service_window_open"), _boolean),
-    **{name: _time for name in COLUMNS if name.endswith("_at")},
-    "tags": _tags,
-}
-_CELLS = [(COLUMNS.index(name), write) for name, write in _WRITTEN.items()]
+    What is done for each value here and above takes most of the time of an export.
+    """
+    columns: Columns = dict(zip(_NAMES, zip(*page, strict=True), strict=True)) if page else dict.fromkeys(_NAMES, ())
+    for name in _TIMES[:-1]:
+        if isinstance(next(filter(None, columns[name]), None), str):  # SQLite's, which always has microseconds.
+            columns[name] = [each and each.replace(".000000Z", "Z") for each in columns[name]]
+    now, at = datetime.now(UTC), Contact.last_inbound_at.python_value
+    windows = [service_window(at(each), now) if each else (False, None) for each in columns["last_inbound_at"]]
+    return columns | dict(zip(COLUMNS[-2:], zip(*windows, strict=True) if windows else ((), ()), strict=True))
 
 
 class RejectedRows:

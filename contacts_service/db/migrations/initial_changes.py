@@ -82,7 +82,7 @@ CREATE TRIGGER contact_created AFTER UPDATE OF base ON change_feed WHEN old.base
     FROM contact WHERE change_seq > -1 - old.base;
     INSERT INTO contact_count (account, slot, contacts, unassigned)
     SELECT COALESCE(account_id, 'none'), 0, count(*), count(*) - count(assigned_to)
-    FROM contact WHERE change_seq > -1 - old.base GROUP BY account_id
+    FROM contact WHERE change_seq > -1 - old.base GROUP BY +account_id  -- Or it would walk the index of all accounts.
     ON CONFLICT (account, slot) DO UPDATE SET
         contacts = contacts + excluded.contacts, unassigned = unassigned + excluded.unassigned;
 END;;
