@@ -7,12 +7,13 @@ import logging
 import re
 from datetime import UTC, datetime
 from functools import cache
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import orjson
 import uuid_utils
 from flask import Flask, Request, Response, g, has_request_context, request
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
 from contacts_service.metrics import REQUEST_SECONDS, REQUESTS
@@ -35,6 +36,16 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _UNKNOWN = "(unknown)"
 _NOT_SAID = {*vars(logging.makeLogRecord({})), "message", "asctime"}  # Attributes that every log record has.
 _log = logging.getLogger(__name__)
+_TEMPLATE = vars(
+    logging.makeLogRecord({"name": __name__, "levelno": logging.INFO, "levelname": "INFO", "msg": "request"})
+)
+
+
+class RequestRecord(logging.LogRecord):
+    """A log record of a request, without what others have of the place in the code."""
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(_TEMPLATE, created=time(), **values)
 
 
 class RequestIdFilter(logging.Filter):
@@ -110,10 +121,20 @@ class ServiceResponse(Response):
         return body, status, headers + constant
 
 
+class _NoSessions(SessionInterface):
+    """Flask would look for its configuration, and make one anew, for each request."""
+
+    _session = NullSession()
+
+    def open_session(self, *_: Any) -> NullSession:
+        return self._session
+
+
 class ObservedFlask(Flask):
     """Gives each request its id, logs it and counts it."""
 
     response_class = ServiceResponse
+    session_interface = _NoSessions()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -151,17 +172,16 @@ def _finish(response: Response) -> Response:
     route, count, observe = _series_of(method, rule.rule if rule else _UNKNOWN, response.status_code)
     count.inc()
     observe.observe(seconds)
-    _log.info(
-        "request",
-        extra={
-            "method": method,
-            "route": route,
-            "status": response.status_code,
-            "ms": round(seconds * 1000, 2),
-            "request_id": request_id,
-            "key": caller.name if caller else None,
-        },
-    )
+    if _log.isEnabledFor(logging.INFO):
+        record = RequestRecord(
+            method=method,
+            route=route,
+            status=response.status_code,
+            ms=round(seconds * 1000, 2),
+            request_id=request_id,
+            key=caller.name if caller else None,
+        )
+        _log.handle(record)
     return response
 
 
