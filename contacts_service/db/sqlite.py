@@ -82,7 +82,9 @@ class SqliteBackend(Backend, SqliteDatabase):
         )
         connection.set_progress_handler(self._is_overdue, _STEPS)
         try:
-            self._state.file = _file_identity(self.database)
+            self._state.file = None
+            with contextlib.suppress(OSError):  # Deleted again already: then it is stale.
+                self._state.file = os.stat(self.database)  # noqa: PTH116 - As below.
             self._add_conn_hooks(connection)
         except Exception:
             connection.close()
@@ -107,7 +109,12 @@ class SqliteBackend(Backend, SqliteDatabase):
 
     def is_stale(self) -> bool:
         """Whether the connection is to a file that was replaced or deleted: what it wrote would be lost."""
-        return bool(self._state.file != _file_identity(self.database))
+        opened = self._state.file
+        try:
+            found = os.stat(self.database)  # noqa: PTH116 - For each use case, and a Path takes twice as long.
+        except OSError:
+            return True
+        return not (opened and os.path.samestat(opened, found))
 
     def is_fault(self, error: BaseException) -> bool:
         """Whether the database can't work, as opposed to a wrong statement. The driver has one class for both."""
@@ -192,11 +199,3 @@ class SqliteBackend(Backend, SqliteDatabase):
             [(is_busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._log_holds_erased = bool(is_busy)
         connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
-
-
-def _file_identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - For each use case, and a Path takes twice as long.
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

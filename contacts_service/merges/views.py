@@ -9,22 +9,15 @@ from contacts_service.merges import undo, use_cases
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success, success_with_etag
 from contacts_service.web.parser import expected_versions
+from schemas import merging as schemas
 from schemas.contacts import Contact
-from schemas.merging import (
-    ContactMergeRequest,
-    DuplicateDismiss,
-    DuplicateListQuery,
-    DuplicatePage,
-    MergedContact,
-    MergeList,
-)
 
 blueprint = Blueprint("merges", __name__, url_prefix="/api/contacts", description="Two contacts that are one person.")
 
 
 @blueprint.route("/<id:id>/merge", methods=["POST"])
-@blueprint.body(ContactMergeRequest)
-@blueprint.answers(200, MergedContact)
+@blueprint.body(schemas.ContactMergeRequest)
+@blueprint.answers(200, schemas.MergedContact)
 @blueprint.fails("contact_not_found", "account_mismatch")
 @blueprint.conditional("If-Match")
 def merge_contact(body: dict[str, Any], id: str) -> Response:
@@ -43,7 +36,7 @@ def merge_contact(body: dict[str, Any], id: str) -> Response:
 
 
 @blueprint.route("/<id:id>/merges", methods=["GET"])
-@blueprint.answers(200, MergeList)
+@blueprint.answers(200, schemas.MergeList)
 @blueprint.fails("contact_not_found")
 def list_merges(id: str) -> Response:
     """List the contacts that were merged into this one
@@ -74,8 +67,8 @@ def undo_merge(id: str, source_id: str) -> Response:
 
 
 @blueprint.route("/duplicates", methods=["GET"])
-@blueprint.query(DuplicateListQuery)
-@blueprint.answers(200, DuplicatePage)
+@blueprint.query(schemas.DuplicateListQuery)
+@blueprint.answers(200, schemas.DuplicatePage)
 def list_duplicates(query: dict[str, Any]) -> Response:
     """List pairs of contacts that may be one person
 
@@ -86,7 +79,7 @@ def list_duplicates(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/duplicates/dismiss", methods=["POST"])
-@blueprint.body(DuplicateDismiss)
+@blueprint.body(schemas.DuplicateDismiss)
 @blueprint.answers(200)
 @blueprint.fails("contact_not_found", "account_mismatch")
 def dismiss_duplicate(body: dict[str, Any]) -> Response:

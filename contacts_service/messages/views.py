@@ -7,16 +7,7 @@ from flask import Response, g
 from contacts_service.messages import use_cases
 from contacts_service.web.blueprint import Blueprint
 from contacts_service.web.envelope import success
-from schemas.messages import (
-    Message,
-    MessageCreate,
-    MessageList,
-    MessageListQuery,
-    MessageReceive,
-    ReceivedMessage,
-    StatusByWaIdPut,
-    StatusPut,
-)
+from schemas import messages as schemas
 
 blueprint = Blueprint(
     "messages", __name__, url_prefix="/api", description="What was said. Messages are recorded here, not sent."
@@ -24,8 +15,8 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/contacts/<id:id>/messages", methods=["GET"])
-@blueprint.query(MessageListQuery)
-@blueprint.answers(200, MessageList)
+@blueprint.query(schemas.MessageListQuery)
+@blueprint.answers(200, schemas.MessageList)
 @blueprint.fails("contact_not_found", "message_not_found")
 def list_messages(query: dict[str, Any], id: str) -> Response:
     """List a contact's messages
@@ -38,9 +29,9 @@ def list_messages(query: dict[str, Any], id: str) -> Response:
 
 
 @blueprint.route("/contacts/<id:id>/messages", methods=["POST"])
-@blueprint.body(MessageCreate)
-@blueprint.answers(200, Message, "Recorded before")
-@blueprint.answers(201, Message, "Recorded")
+@blueprint.body(schemas.MessageCreate)
+@blueprint.answers(200, schemas.Message, "Recorded before")
+@blueprint.answers(201, schemas.Message, "Recorded")
 @blueprint.fails("contact_not_found")
 def record_message(body: dict[str, Any], id: str) -> Response:
     """Record a message
@@ -56,9 +47,9 @@ def record_message(body: dict[str, Any], id: str) -> Response:
 
 
 @blueprint.route("/messages", methods=["POST"])
-@blueprint.body(MessageReceive)
-@blueprint.answers(200, ReceivedMessage, "Recorded before")
-@blueprint.answers(201, ReceivedMessage, "Recorded")
+@blueprint.body(schemas.MessageReceive)
+@blueprint.answers(200, schemas.ReceivedMessage, "Recorded before")
+@blueprint.answers(201, schemas.ReceivedMessage, "Recorded")
 @blueprint.fails("contact_unidentified")
 def receive_message(body: dict[str, Any]) -> Response:
     """Record a message and its contact
@@ -73,8 +64,8 @@ def receive_message(body: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/messages/status", methods=["PUT"])
-@blueprint.body(StatusByWaIdPut)
-@blueprint.answers(200, Message)
+@blueprint.body(schemas.StatusByWaIdPut)
+@blueprint.answers(200, schemas.Message)
 @blueprint.answers(202, None, "Kept until the message is recorded")
 @blueprint.fails("invalid_request")
 def set_status_by_wa_id(body: dict[str, Any]) -> Response:
@@ -91,8 +82,8 @@ def set_status_by_wa_id(body: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/messages/<id:id>/status", methods=["PUT"])
-@blueprint.body(StatusPut)
-@blueprint.answers(200, Message)
+@blueprint.body(schemas.StatusPut)
+@blueprint.answers(200, schemas.Message)
 @blueprint.fails("message_not_found")
 def set_status(body: dict[str, Any], id: str) -> Response:
     """Set a message's status
