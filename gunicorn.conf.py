@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from contacts_service.settings import InvalidSetting, Settings
@@ -80,6 +81,8 @@ _is_for_people = _settings.log_format == "text" or (_settings.log_format == "aut
 LOGGING["handlers"]["stderr"]["formatter"] = "text" if _is_for_people else "json"
 logconfig_dict = LOGGING
 
+_hold_sigterm = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
+_allow_sigterm = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
 _SILENCE = 30  # Seconds that a client may read nothing of its response: it holds a thread.
 
 
@@ -88,6 +91,14 @@ def on_starting(server):  # noqa: ANN001, ANN201
     if problem := _why_not_writable() or _why_not_listening(server):
         on_exit(server)
         sys.exit(f"contacts-service: {problem}")
+    # A worker that boots has the master's handler of SIGTERM, which does nothing there: the master would wait for it in
+    # vain. A signal that comes while it is forked waits until the worker has none.
+    os.register_at_fork(before=_hold_sigterm, after_in_parent=_allow_sigterm, after_in_child=_end_by_default)
+
+
+def _end_by_default():  # noqa: ANN202
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _allow_sigterm()
 
 
 def _why_not_writable():  # noqa: ANN202
@@ -137,11 +148,6 @@ def when_ready(server):  # noqa: ANN001, ANN201
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
         url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
         sys.stderr.write(f"\n  API   {url}/api/contacts\n  docs  {url}/docs\n  data  {_settings.database_name}\n\n")
-
-
-def post_fork(server, worker):  # noqa: ANN001, ANN201, ARG001
-    """Let SIGTERM end a worker that boots: it has the master's handler, and the master would wait for it in vain."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201

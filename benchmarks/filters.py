@@ -140,6 +140,7 @@ def _fill(url: str, size: int) -> None:
     with reading(), database.migrating():
         copying.prepare(database.obj)
         with writing():
+            database.lock_migrations()
             left_out = copying.strip(database.obj)
             numbers = iter(range(1, size + 1))
             while batch := list(itertools.islice(numbers, _BATCH)):

@@ -20,14 +20,17 @@ from helpers.service import ROOT, call, free_port, run_service, serve
 
 pytestmark = pytest.mark.processes
 
-BOOTS_SLOWLY = """
-import time
+IS_FORKED_SLOWLY = """
+import os, time
+os.register_at_fork(after_in_child=lambda: (os.write(1, b"forked\\n"), time.sleep(1)))
 exec(open({config!r}).read())
-forked = post_fork
+"""
+BOOTS_SLOWLY = """
+import os, time
+exec(open({config!r}).read())
 
 def post_fork(server, worker):
-    forked(server, worker)
-    print("forked", flush=True)
+    os.write(1, b"forked\\n")
     time.sleep(10)
 """
 
@@ -148,9 +151,10 @@ def test_installing_shows_progress_on_a_terminal_only(tmp_path: Path, *, is_term
     assert (" -q " not in shown.partition("called with")[2]) is is_terminal
 
 
-def test_workers_that_boot_are_stopped_without_the_grace_period(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [IS_FORKED_SLOWLY, BOOTS_SLOWLY], ids=["forked", "boots"])
+def test_workers_that_boot_are_stopped_without_the_grace_period(tmp_path: Path, settings: str) -> None:
     config = tmp_path / "gunicorn.conf.py"
-    config.write_text(BOOTS_SLOWLY.format(config=str(ROOT / "gunicorn.conf.py")))
+    config.write_text(settings.format(config=str(ROOT / "gunicorn.conf.py")))
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/contacts.db", "PORT": str(free_port())}
     command = [sys.executable, "-m", "gunicorn", "--config", str(config), "wsgi:app"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
