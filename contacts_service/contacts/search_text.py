@@ -61,8 +61,13 @@ def searchable(
     *, name: str | None, profile_name: str | None, phone_number: str | None, username: str | None = None
 ) -> str:
     """Make the text that search looks into. Lines keep a term from matching across two fields."""
-    names = (normalise(each or "")[:_MAX_NAME] for each in (name, profile_name, username))
-    return "\n".join([*names, phone_number or ""])
+    lines = (
+        normalise(name or "")[:_MAX_NAME],
+        normalise(profile_name or "")[:_MAX_NAME],
+        normalise(username or "")[:_MAX_NAME],
+        phone_number or "",
+    )
+    return "\n".join(lines)
 
 
 def alternatives(query: str) -> list[list[str]]:
