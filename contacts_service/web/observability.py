@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 import uuid_utils
 from flask import Flask, Request, Response, g, has_request_context, request
-from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
 from contacts_service.metrics import REQUEST_SECONDS, REQUESTS
@@ -121,20 +120,10 @@ class ServiceResponse(Response):
         return body, status, headers + constant
 
 
-class _NoSessions(SessionInterface):
-    """Flask would look for its configuration, and make one anew, for each request."""
-
-    _session = NullSession()
-
-    def open_session(self, *_: Any) -> NullSession:
-        return self._session
-
-
 class ObservedFlask(Flask):
     """Gives each request its id, logs it and counts it."""
 
     response_class = ServiceResponse
-    session_interface = _NoSessions()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
